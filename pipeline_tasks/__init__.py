@@ -1,0 +1,1 @@
+"""What a pipeline does, step by step. Never imports Airflow."""

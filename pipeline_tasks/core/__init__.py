@@ -1,0 +1,1 @@
+"""Values, errors, the artifact store: standard library and pydantic only."""

@@ -1,0 +1,1 @@
+"""Tests for drift: one file, one detector."""

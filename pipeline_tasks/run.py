@@ -1,0 +1,160 @@
+"""What every step is handed, and what makes a function a step."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from pipeline_tasks.config import PROJECT, PipelineConfig
+from pipeline_tasks.core import clock
+from pipeline_tasks.core.fingerprint import fingerprint
+from pipeline_tasks.core.store import Draft, Store
+from pipeline_tasks.core.values import Ref, Scalar
+
+log = logging.getLogger(__name__)
+
+PARTS = {
+    "source": "sources",
+    "model": "models",
+    "target": "targets",
+}
+
+
+def home() -> Path:
+    """Where state lives: PERENNIAL_HOME, or `var/` in the project."""
+    return Path(os.environ.get("PERENNIAL_HOME") or PROJECT / "var").absolute()
+
+
+def default_store() -> Store:
+    """The artifact store: PERENNIAL_STORE, or `store/` in the home folder."""
+    return Store(Path(os.environ.get("PERENNIAL_STORE") or home() / "store"))
+
+
+def models_folder() -> Path:
+    """What the model server watches: PERENNIAL_MODELS, or `models/` in the home folder."""
+    return Path(os.environ.get("PERENNIAL_MODELS") or home() / "models")
+
+
+def server_url() -> str:
+    """The model server's address: PERENNIAL_SERVER, or the embedded server's default."""
+    return os.environ.get("PERENNIAL_SERVER") or "http://127.0.0.1:8501"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one pipeline."""
+
+    config: PipelineConfig
+    id: str
+    store: Store = field(default_factory=default_store)
+    models: Path = field(default_factory=models_folder)
+    server: str = field(default_factory=server_url)
+    by: str = "perennial"
+    force: bool = False
+    started: datetime = field(default_factory=clock.now)
+    step: str = ""
+    inputs: Mapping[str, Ref] = field(default_factory=dict)
+    settings: JsonValue = None
+    fingerprint: str = ""
+
+    def write(self, artifact: str) -> AbstractContextManager[Draft]:
+        """Write this step's artifact; see Store.write."""
+        return self.store.write(
+            self.config.name,
+            self.id,
+            artifact,
+            inputs=self.inputs,
+            settings=self.settings,
+            fingerprint=self.fingerprint,
+        )
+
+    def open(self, ref: Ref) -> Path:
+        """An artifact's folder, checked."""
+        return self.store.open(ref)
+
+
+class Step(Protocol):
+    """A verb of the loop: artifacts in, one artifact out."""
+
+    def __call__(self, run: Run, /, **inputs: Ref) -> Ref: ...
+
+
+def step(
+    *,
+    reads: Sequence[str],
+    reusable: bool = True,
+    outside: Callable[..., str] | None = None,
+) -> Callable[[Callable[..., Ref]], Step]:
+    """Make a function a step: log its start and end, and reuse an artifact that would be the same.
+
+    reads: the pipeline file's keys it depends on; the parts they name count as its code.
+    reusable: False for a step with an effect, or whose result depends on the moment.
+    outside: a digest of what it reads from outside the store, called with the step's arguments.
+    """
+
+    def decorate(function: Callable[..., Ref]) -> Step:
+        name = function.__name__
+
+        @functools.wraps(function)
+        def perform(run: Run, /, **inputs: Ref) -> Ref:
+            settings: dict[str, JsonValue] = {key: run.config.section(key) for key in reads}
+            mark = ""
+            if reusable:
+                mark = fingerprint(
+                    modules=[function.__module__, *_part_modules(run.config, reads)],
+                    settings=settings,
+                    inputs=[f"{key}={ref.digest}" for key, ref in sorted(inputs.items())],
+                    content=outside(run, **inputs) if outside else "",
+                )
+                earlier = None if run.force else run.store.find(run.config.name, mark)
+                if earlier is not None:
+                    log.info("%s: reused from run %s: nothing it depends on has changed", name, earlier.run)
+                    return earlier
+            log.info("%s: started%s", name, "".join(f", {key} {ref.digest[:8]}" for key, ref in inputs.items()))
+            began = time.monotonic()
+            ref = function(
+                _for_step(run, name, inputs=inputs, settings=settings, fingerprint=mark), **inputs
+            )
+            log.info("%s: done in %.1f s%s", name, time.monotonic() - began, summary_text(ref.summary))
+            return ref
+
+        return perform
+
+    return decorate
+
+
+def summary_text(summary: Mapping[str, Scalar]) -> str:
+    """A summary as the end of a log line.
+
+    >>> summary_text({"rows": 3, "accuracy": 0.98765})
+    ': rows 3, accuracy 0.9877'
+    """
+    items = (
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in summary.items()
+    )
+    text = ", ".join(items)
+    return f": {text}" if text else ""
+
+
+def _for_step(run: Run, name: str, *, inputs: Mapping[str, Ref], settings: JsonValue, fingerprint: str) -> Run:
+    return replace(run, step=name, inputs=inputs, settings=settings, fingerprint=fingerprint)
+
+
+def _part_modules(config: PipelineConfig, reads: Sequence[str]) -> list[str]:
+    modules = [
+        f"pipeline_tasks.{PARTS[key]}.{getattr(config, key).kind}" for key in reads if key in PARTS
+    ]
+    if "metrics" in reads:
+        modules += [f"pipeline_tasks.metrics.{kind}" for kind in config.metrics]
+    return modules

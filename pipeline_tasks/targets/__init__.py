@@ -1,0 +1,1 @@
+"""Where a model is deployed: one file, one kind of target."""
