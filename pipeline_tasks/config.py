@@ -204,7 +204,9 @@ def load(path: Path) -> PipelineConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds no settings", expected="keys such as `source` and `model`")
+        raise ConfigError(
+            f"{path}: holds no settings", expected="keys such as `source` and `model`"
+        )
     try:
         return PipelineConfig.model_validate({"name": path.stem} | content)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from pydantic import JsonValue
 
@@ -86,7 +86,9 @@ class Run:
 class Step(Protocol):
     """A verb of the loop: artifacts in, one artifact out."""
 
-    def __call__(self, run: Run, /, **inputs: Ref) -> Ref: ...
+    __name__: str
+
+    def __call__(self, run: Run, /, **arguments: Ref | Scalar) -> Ref: ...
 
 
 def step(
@@ -106,29 +108,35 @@ def step(
         name = function.__name__
 
         @functools.wraps(function)
-        def perform(run: Run, /, **inputs: Ref) -> Ref:
-            settings: dict[str, JsonValue] = {key: run.config.section(key) for key in reads}
-            mark = ""
-            if reusable:
-                mark = fingerprint(
-                    modules=[function.__module__, *_part_modules(run.config, reads)],
-                    settings=settings,
-                    inputs=[f"{key}={ref.digest}" for key, ref in sorted(inputs.items())],
-                    content=outside(run, **inputs) if outside else "",
-                )
-                earlier = None if run.force else run.store.find(run.config.name, mark)
-                if earlier is not None:
-                    log.info("%s: reused from run %s: nothing it depends on has changed", name, earlier.run)
-                    return earlier
-            log.info("%s: started%s", name, "".join(f", {key} {ref.digest[:8]}" for key, ref in inputs.items()))
-            began = time.monotonic()
-            ref = function(
-                _for_step(run, name, inputs=inputs, settings=settings, fingerprint=mark), **inputs
+        def perform(run: Run, /, **arguments: Ref | Scalar) -> Ref:
+            mine = replace(
+                run,
+                step=name,
+                inputs={key: value for key, value in arguments.items() if isinstance(value, Ref)},
+                settings={key: run.config.section(key) for key in reads},
             )
-            log.info("%s: done in %.1f s%s", name, time.monotonic() - began, summary_text(ref.summary))
+            if reusable:
+                content = outside(run, **arguments) if outside else ""
+                mine = replace(
+                    mine, fingerprint=_fingerprint(mine, function.__module__, reads, content)
+                )
+                earlier = None if run.force else run.store.find(run.config.name, mine.fingerprint)
+                if earlier is not None:
+                    log.info(
+                        "%s: reused from run %s, as nothing it depends on has changed%s",
+                        name,
+                        earlier.run,
+                        summary_text(earlier.summary),
+                    )
+                    return earlier
+            log.info("%s: started", name)
+            began = time.monotonic()
+            ref = function(mine, **arguments)
+            seconds = time.monotonic() - began
+            log.info("%s: done in %.1f s%s", name, seconds, summary_text(ref.summary))
             return ref
 
-        return perform
+        return cast(Step, perform)
 
     return decorate
 
@@ -147,8 +155,13 @@ def summary_text(summary: Mapping[str, Scalar]) -> str:
     return f": {text}" if text else ""
 
 
-def _for_step(run: Run, name: str, *, inputs: Mapping[str, Ref], settings: JsonValue, fingerprint: str) -> Run:
-    return replace(run, step=name, inputs=inputs, settings=settings, fingerprint=fingerprint)
+def _fingerprint(run: Run, module: str, reads: Sequence[str], content: str) -> str:
+    return fingerprint(
+        modules=[module, *_part_modules(run.config, reads)],
+        settings=run.settings,
+        inputs=[f"{key}={ref.digest}" for key, ref in sorted(run.inputs.items())],
+        content=content,
+    )
 
 
 def _part_modules(config: PipelineConfig, reads: Sequence[str]) -> list[str]:

@@ -3,7 +3,9 @@
 <root>/<pipeline>/runs/<run>/<artifact>/...   immutable; manifest.json is written last
 <root>/<pipeline>/fingerprints/<digest>.json  which artifact a step may use again
 <root>/<pipeline>/champion.json               the only thing that moves, replaced atomically
+<root>/<pipeline>/versions/<number>.json      what each version was when it became the champion
 <root>/<pipeline>/history.jsonl               every promotion, refusal, decision and rollback
+<root>/<pipeline>/monitoring.jsonl            every look at production
 <root>/<pipeline>/observations/               the prediction log and the labels that arrived
 """
 
@@ -147,8 +149,14 @@ class Store:
         return Champion.model_validate_json(path.read_text()) if path.is_file() else None
 
     def set_champion(self, pipeline: str, champion: Champion) -> None:
-        """Move the champion pointer in one atomic step."""
+        """Move the champion pointer in one atomic step, and keep the record of its version."""
+        write_text(self._version(pipeline, champion.version), champion.model_dump_json(indent=1))
         write_text(self.root / pipeline / "champion.json", champion.model_dump_json(indent=1))
+
+    def version(self, pipeline: str, version: int) -> Champion | None:
+        """The record of a version that is or was the champion."""
+        path = self._version(pipeline, version)
+        return Champion.model_validate_json(path.read_text()) if path.is_file() else None
 
     def record(self, pipeline: str, entry: HistoryEntry) -> None:
         """Append one line to the pipeline's history."""
@@ -193,6 +201,9 @@ class Store:
     def _folder(self, pipeline: str, run: str, artifact: str) -> Path:
         runs = self.root / safe_name(pipeline) / "runs"
         return runs / safe_name(run) / safe_name(artifact)
+
+    def _version(self, pipeline: str, version: int) -> Path:
+        return self.root / safe_name(pipeline) / "versions" / f"{version}.json"
 
     def _fingerprint(self, pipeline: str, fingerprint: str) -> Path:
         return self.root / safe_name(pipeline) / "fingerprints" / f"{fingerprint}.json"
