@@ -8,11 +8,13 @@ Folders are named by the UTC date of the moment the line was written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
+
+JOINED = "observations.jsonl"
 
 
 class Prediction(NamedTuple):
@@ -68,6 +70,20 @@ def labelled(folder: Path, *, since: str = "", until: str = "9") -> list[Observa
         if prediction.id in truths
     )
     return sorted(pairs, key=lambda pair: (pair.prediction.time, pair.prediction.id))
+
+
+def write_joined(path: Path, found: Iterable[Observation]) -> None:
+    """Keep observations in a file, one a line."""
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in found))
+
+
+def read_joined(path: Path) -> list[Observation]:
+    """The observations kept in a file; none when there is no such file."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [
+        Observation(Prediction(*prediction), TrueLabel(*label))
+        for prediction, label in map(json.loads, lines)
+    ]
 
 
 def _lines(folder: Path, since: str, until: str) -> Iterator[dict[str, Any]]:

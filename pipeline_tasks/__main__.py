@@ -1,0 +1,79 @@
+"""The same loop without Airflow: python -m pipeline_tasks run PIPELINE | check | list."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from pipeline_tasks import config, loop
+from pipeline_tasks.core import clock
+from pipeline_tasks.core.errors import ConfigError, PipelineError
+from pipeline_tasks.run import Run, summary_text
+
+
+def main() -> int:
+    """Run one command; 0 when it did what it was asked to."""
+    arguments = _arguments()
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("pipeline_tasks").setLevel(logging.INFO)
+    logging.getLogger("pipeline_tasks.run").setLevel(logging.WARNING)
+    try:
+        status: int = arguments.command(arguments)
+    except PipelineError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline_tasks", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="run the training loop of one pipeline, step by step")
+    run.add_argument("pipeline")
+    run.add_argument("--until", choices=loop.STEPS, default=loop.STEPS[-1], help="the last step")
+    run.add_argument("--force", action="store_true", help="train again even if nothing has changed")
+    run.set_defaults(command=_run)
+    check = commands.add_parser("check", help="read every pipeline file and report every mistake")
+    check.set_defaults(command=_check)
+    listing = commands.add_parser("list", help="every pipeline, with its champion")
+    listing.set_defaults(command=_list)
+    return parser.parse_args()
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    pipeline = config.named(arguments.pipeline)
+    moment = clock.text(clock.now())
+    run = Run(config=pipeline, id=f"cli__{moment}", by="command line", force=arguments.force)
+    for name, ref in loop.run_steps(run, until=arguments.until):
+        how = f"reused from {ref.run}" if ref.reused else "done"
+        print(f"{name:9} {how}{summary_text(ref.summary)}")
+    return 0
+
+
+def _check(_: argparse.Namespace) -> int:
+    status = 0
+    for path in config.files():
+        try:
+            print(f"{config.load(path).name}: good")
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            status = 1
+    return status
+
+
+def _list(_: argparse.Namespace) -> int:
+    for path in config.files():
+        try:
+            pipeline = config.load(path)
+        except ConfigError:
+            print(f"{path.stem}: broken; see `python -m pipeline_tasks check`")
+            continue
+        champion = Run(config=pipeline, id="list").store.champion(pipeline.name)
+        served = f"version {champion.version}, {champion.promoted_at}" if champion else "none yet"
+        print(f"{pipeline.name}: {pipeline.description} Champion: {served}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""How a model learns and answers: the only place of the training loop that touches TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+GPU = Path("/dev/nvidia0")
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without the notices it prints below Python's logging at every start.
+
+    They are shown when the import fails. Where there is a GPU, its errors stay visible.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if GPU.exists() else "3")
+    if "tensorflow" not in sys.modules:
+        with _stderr_shown_only_on_failure():
+            import tensorflow  # noqa: F401
+
+
+@contextmanager
+def _stderr_shown_only_on_failure() -> Iterator[None]:
+    with tempfile.TemporaryFile() as kept:
+        visible = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(visible, kept.read())
+            raise
+        finally:
+            os.dup2(visible, 2)
+            os.close(visible)

@@ -1,0 +1,86 @@
+"""A trained model from raw values to its answer, before and after export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.learning import encoding, network
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from numpy.typing import NDArray
+
+ROWS_AT_ONCE = 4096
+
+
+def trained(
+    config: PipelineConfig, learned: encoding.Learned, model_folder: Path
+) -> tuple[keras.Model, Callable[..., dict[str, tf.Tensor]]]:
+    """The network with its trained weights, and a function from raw columns to the answer.
+
+    The answer: `label` (int64 or string, (n,)) and `probabilities` (float32, (n, classes)).
+    """
+    import tensorflow as tf
+
+    specs = encoding.signature(config)
+    blank = {name: tf.zeros([1, *spec.shape[1:]], tf.float32) for name, spec in specs.items()}
+    blank |= {name: tf.constant([""]) for name, spec in specs.items() if spec.dtype == tf.string}
+    model = network.build(config, encoding.encode(blank, config, learned))
+    network.load(model, model_folder / network.WEIGHTS)
+    classes = tf.constant(
+        config.label.classes,
+        tf.int64 if isinstance(config.label.classes[0], int) else tf.string,
+    )
+
+    def answer(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = model(encoding.encode(raw, config, learned), training=False)
+        shares = network.probabilities(logits)
+        return {"label": tf.gather(classes, tf.argmax(shares, axis=1)), "probabilities": shares}
+
+    return model, answer
+
+
+def exported(folder: Path) -> Callable[..., dict[str, tf.Tensor]]:
+    """The function an exported SavedModel serves."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder))
+    function = loaded.signatures["serving_default"]
+
+    def answer(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        found: dict[str, tf.Tensor] = function(**raw)
+        return found
+
+    answer.keep_alive = loaded  # type: ignore[attr-defined]
+    return answer
+
+
+def probabilities(
+    answer: Callable[..., dict[str, tf.Tensor]], columns: Mapping[str, NDArray[np.generic]]
+) -> NDArray[np.float32]:
+    """Probabilities (n, classes) for columns as rows.to_arrays makes them, without the label."""
+    import numpy as np
+    import tensorflow as tf
+
+    total = len(next(iter(columns.values())))
+    parts = []
+    for start in range(0, total, ROWS_AT_ONCE):
+        raw = {
+            name: tf.constant(values[start : start + ROWS_AT_ONCE])
+            for name, values in columns.items()
+        }
+        parts.append(answer(**raw)["probabilities"].numpy())
+    return np.concatenate(parts)
+
+
+def instances(columns: Mapping[str, NDArray[np.generic]], rows: int) -> list[dict[str, Any]]:
+    """The first rows as a client writes them in a request: one object a row."""
+    return [
+        {name: values[index].tolist() for name, values in columns.items()}
+        for index in range(min(rows, len(next(iter(columns.values())))))
+    ]

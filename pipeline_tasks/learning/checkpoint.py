@@ -1,0 +1,139 @@
+"""Where training stands after an epoch: written whole or not at all, read back after a kill."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_tasks.config import Training
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What training has seen: one entry an epoch, and the weights of the best one."""
+
+    loss: tuple[float, ...] = ()
+    validation_loss: tuple[float, ...] = ()
+    validation_accuracy: tuple[float, ...] = ()
+    seconds: tuple[float, ...] = ()
+    resumed_after: tuple[int, ...] = ()
+    best_weights: Sequence[NDArray[np.generic]] = field(default=(), repr=False)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs done."""
+        return len(self.loss)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 1, with the least validation loss; the first of equals."""
+        return self.validation_loss.index(min(self.validation_loss)) + 1
+
+    def is_over(self, settings: Training) -> bool:
+        """All epochs are done, or `patience` of them brought no better validation loss."""
+        if self.epochs >= settings.epochs:
+            return True
+        waited = self.epochs - self.best_epoch if self.epochs else 0
+        return 0 < settings.patience <= waited
+
+    def after(
+        self,
+        *,
+        loss: float,
+        validation_loss: float,
+        validation_accuracy: float,
+        seconds: float,
+        weights: Sequence[NDArray[np.generic]],
+    ) -> Progress:
+        """Where training stands one epoch later."""
+        is_best = not self.loss or validation_loss < min(self.validation_loss)
+        return replace(
+            self,
+            loss=(*self.loss, loss),
+            validation_loss=(*self.validation_loss, validation_loss),
+            validation_accuracy=(*self.validation_accuracy, validation_accuracy),
+            seconds=(*self.seconds, seconds),
+            best_weights=weights if is_best else self.best_weights,
+        )
+
+    def line(self, settings: Training) -> str:
+        """The epoch just done, for the log."""
+        left = (settings.epochs - self.epochs) * sum(self.seconds) / len(self.seconds)
+        eta = f", at most {left:.0f} s left" if left >= 1 else ""
+        return (
+            f"epoch {self.epochs}/{settings.epochs}: loss {self.loss[-1]:.4f}, "
+            f"validation loss {self.validation_loss[-1]:.4f}, "
+            f"validation accuracy {self.validation_accuracy[-1]:.4f}, "
+            f"{self.seconds[-1]:.1f} s{eta}"
+        )
+
+    def curves(self) -> dict[str, list[float] | list[int]]:
+        """The learning curves as data."""
+        return {
+            "loss": list(self.loss),
+            "validation_loss": list(self.validation_loss),
+            "validation_accuracy": list(self.validation_accuracy),
+            "seconds": list(self.seconds),
+            "resumed_after": list(self.resumed_after),
+        }
+
+
+class Checkpoint:
+    """One file that holds the newest epoch's state; replaced atomically."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, state: Sequence[keras.Variable], progress: Progress) -> None:
+        """Write the state of model and optimizer, and the progress."""
+        import numpy as np
+
+        arrays = {f"state_{index}": variable.numpy() for index, variable in enumerate(state)}
+        arrays |= {f"best_{index}": value for index, value in enumerate(progress.best_weights)}
+        arrays["progress"] = np.frombuffer(json.dumps(progress.curves()).encode(), dtype=np.uint8)
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        scratch = self.path.with_suffix(".part")
+        with scratch.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(self.path)
+
+    def load(self, state: Sequence[keras.Variable]) -> Progress:
+        """Put a kept state back into the variables; a fresh Progress when there is none."""
+        import numpy as np
+
+        if not self.path.is_file():
+            return Progress()
+        with np.load(self.path, allow_pickle=False) as kept:
+            for index, variable in enumerate(state):
+                variable.assign(kept[f"state_{index}"])
+            best = [kept[f"best_{index}"] for index in range(_count(kept.files, "best_"))]
+            curves = json.loads(kept["progress"].tobytes())
+        progress = Progress(
+            **{name: tuple(values) for name, values in curves.items()}, best_weights=best
+        )
+        log.info("resumed after epoch %s from the checkpoint", progress.epochs)
+        return replace(progress, resumed_after=(*progress.resumed_after, progress.epochs))
+
+    def clear(self) -> None:
+        """Forget the state: training is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def _count(names: Sequence[str], prefix: str) -> int:
+    return sum(1 for name in names if name.startswith(prefix))

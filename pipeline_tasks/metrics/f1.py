@@ -1,0 +1,34 @@
+"""Harmonic mean of precision and recall of a class; mean over classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+HIGHER_IS_BETTER = True
+
+
+def compute(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Macro F1: the mean over all classes seen of 2 hits / (rows + predicted).
+
+    truth, predicted: class indices, shape (n,). NaN when there are no rows.
+
+    >>> round(compute([0, 1, 2, 2], [0, 1, 1, 2]), 4)
+    0.7778
+    """
+    import numpy as np
+
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    classes = np.union1d(truth, predicted)
+    if not classes.size:
+        return float("nan")
+    scores = [_of_class(truth == one, predicted == one) for one in classes]
+    return float(np.mean(scores))
+
+
+def _of_class(is_true: NDArray[np.bool_], is_predicted: NDArray[np.bool_]) -> float:
+    hits = int((is_true & is_predicted).sum())
+    return 2 * hits / (int(is_true.sum()) + int(is_predicted.sum()))

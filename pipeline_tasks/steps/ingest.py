@@ -1,0 +1,45 @@
+"""Collect: fetch rows from the source, and what production has taught us since."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from pipeline_tasks import observations
+from pipeline_tasks.core import registry
+from pipeline_tasks.core.fingerprint import digest_of_text
+from pipeline_tasks.core.values import Ref
+from pipeline_tasks.run import Run, step
+
+
+def _content(run: Run) -> str:
+    return digest_of_text(_source_digest(run) + "".join(map(str, _labelled(run))))
+
+
+@step(reads=("source", "retraining"), outside=_content)
+def ingest(run: Run) -> Ref:
+    """Fetch the source's rows, as they are, and the labelled observations of production.
+
+    Writes the artifact `raw`: the source's own files, and observations.jsonl when production has
+    been given labels; then each line is one prediction with its true label, oldest first.
+    """
+    source = run.config.source
+    found = _labelled(run)
+    with run.write("raw") as draft:
+        part = registry.part("sources", source.kind)
+        part.fetch(registry.params("sources", source.kind, source.settings()), draft.folder)
+        if found:
+            observations.write_joined(draft.folder / observations.JOINED, found)
+        size = sum(path.stat().st_size for path in draft.folder.iterdir())
+        draft.summary |= {"source_bytes": size, "observations": len(found)}
+    return draft.done()
+
+
+def _source_digest(run: Run) -> str:
+    source = run.config.source
+    part = registry.part("sources", source.kind)
+    return cast(str, part.digest(registry.params("sources", source.kind, source.settings())))
+
+
+def _labelled(run: Run) -> list[observations.Observation]:
+    folder = run.store.observations(run.config.name)
+    return observations.labelled(folder)[-run.config.retraining.maximum_observations :]

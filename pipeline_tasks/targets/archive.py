@@ -1,0 +1,25 @@
+"""Versions kept in a folder and served by nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.run import Run
+
+
+class Params(Frozen):
+    """Nothing to set: the folder is `archive/` in the pipeline's part of the store."""
+
+
+def folder(params: Params, run: Run) -> Path:
+    """Where the version folders are."""
+    return run.store.root / run.config.name / "archive"
+
+
+def check_ready(params: Params, run: Run) -> None:
+    """A folder is always ready."""
+
+
+def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
+    """A folder that is there is deployed."""
