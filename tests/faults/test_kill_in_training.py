@@ -1,0 +1,58 @@
+"""Training killed by SIGKILL goes on at the next epoch and ends with an unbroken run's weights."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pipeline_tasks import rows
+from tests.small import Small, write_small
+
+TRAIN = """
+import os, signal, sys
+from pathlib import Path
+from tests.small import Small
+from pipeline_tasks.learning import fitting
+
+order, killed_in = fitting._order, int(sys.argv[2])
+def order_or_die(rows, seed, epoch):
+    if epoch == killed_in:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return order(rows, seed, epoch)
+fitting._order = order_or_die
+
+folder = Path(sys.argv[1])
+Small(folder, folder / "rows.csv", folder / "small.yaml").steps("same", until="train")
+"""
+
+
+def train(made: Small, killed_in: int) -> int:
+    command = [sys.executable, "-c", TRAIN, str(made.folder), str(killed_in)]
+    return subprocess.run(command, check=False, cwd=Path(__file__).parents[2]).returncode
+
+
+def model(made: Small) -> Path:
+    return made.folder / "store" / "small" / "runs" / "same" / "model"
+
+
+def test_a_kill_in_epoch_4_of_5_costs_2_epochs_not_5(tmp_path):
+    folders = [tmp_path / "broken", tmp_path / "unbroken"]
+    for folder in folders:
+        folder.mkdir()
+    broken, unbroken = map(write_small, folders)
+    assert train(broken, killed_in=4) == -signal.SIGKILL
+    assert not model(broken).exists()
+    assert train(broken, killed_in=0) == 0
+    assert train(unbroken, killed_in=0) == 0
+    curves = [json.loads((model(made) / "curves.json").read_text()) for made in (broken, unbroken)]
+    assert curves[0]["resumed_after"] == [3]
+    assert curves[1]["resumed_after"] == []
+    assert curves[0]["loss"] == curves[1]["loss"]
+    weights = [rows.read_arrays(model(made) / "weights.npz") for made in (broken, unbroken)]
+    for name, values in weights[0].items():
+        np.testing.assert_array_equal(values, weights[1][name])
