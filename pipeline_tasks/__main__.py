@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 
-from pipeline_tasks import config, loop
+from pipeline_tasks import config, loop, terminal
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError, PipelineError
-from pipeline_tasks.run import Run, summary_text
+from pipeline_tasks.run import Run
 
 
 def main() -> int:
     """Run one command; 0 when it did what it was asked to."""
     arguments = _arguments()
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    logging.getLogger("pipeline_tasks").setLevel(logging.INFO)
-    logging.getLogger("pipeline_tasks.run").setLevel(logging.WARNING)
     try:
         status: int = arguments.command(arguments)
     except PipelineError as error:
@@ -45,9 +41,9 @@ def _run(arguments: argparse.Namespace) -> int:
     pipeline = config.named(arguments.pipeline)
     moment = clock.text(clock.now())
     run = Run(config=pipeline, id=f"cli__{moment}", by="command line", force=arguments.force)
-    for name, ref in loop.run_steps(run, until=arguments.until):
-        how = f"reused from {ref.run}" if ref.reused else "done"
-        print(f"{name:9} {how}{summary_text(ref.summary)}")
+    with terminal.shown():
+        for _ in loop.run_steps(run, until=arguments.until):
+            pass
     return 0
 
 

@@ -72,7 +72,8 @@ def fit(
             weights=[variable.numpy() for variable in model.weights],
         )
         checkpoint.save(state, progress)
-        log.info(progress.line(settings))
+        where = {"done": progress.epochs, "of": settings.epochs}
+        log.info(progress.line(settings), extra=where)
     for variable, best in zip(model.weights, progress.best_weights, strict=True):
         variable.assign(best)
     return progress
