@@ -56,23 +56,20 @@ def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
         frame = pd.read_csv(
             path,
             sep=params.separator,
-            usecols=[*config.columns, config.label.name],
             dtype=_types(config),
             na_values=list(params.missing),
             encoding="utf-8-sig",
         )
     except pd.errors.ParserError as error:
-        raise DataError(
-            f"{params.path}: a line has too many fields: {error}",
-            expected=f"{len(header)} fields in every line, as in the header",
-            fix="quote fields that hold the separator, or mend the line",
-        ) from error
+        raise _too_many_fields(params, header, str(error)) from error
     except ValueError as error:
         raise _unparsable(params, path, config) from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise _too_many_fields(params, header, "every line has more fields than the header")
     _check_end(params, path, header)
     if frame.empty:
         raise _empty(params, "no row below the header line")
-    return frame
+    return frame[[*config.columns, config.label.name]]
 
 
 def place(params: Params, row: int) -> str:
@@ -163,6 +160,14 @@ def _empty(params: Params, problem: str) -> DataError:
         f"{params.path}: the file is empty: {problem}",
         expected="a header line and at least one row",
         fix="look at what writes this file",
+    )
+
+
+def _too_many_fields(params: Params, header: list[str], problem: str) -> DataError:
+    return DataError(
+        f"{params.path}: too many fields: {problem}",
+        expected=f"{len(header)} fields in every line, as in the header",
+        fix="quote fields that hold the separator, or mend the line",
     )
 
 
