@@ -1,1 +1,1 @@
-"""The model server: a process of its own."""
+"""The model server: a process of its own that speaks TensorFlow Serving's REST protocol."""

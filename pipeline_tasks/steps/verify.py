@@ -18,12 +18,12 @@ def verify(run: Run, exported: Ref) -> Ref:
     Writes the artifact `verified`: verified.json. Raises DeploymentError when an answer differs.
     """
     load_tensorflow()
-    from pipeline_tasks.serving import inprocess
+    from pipeline_tasks.serving.inprocess import ask
 
     folder = run.open(exported)
     instances, expected = golden.questions(folder)
     body = json.dumps({"instances": instances}).encode()
-    status, answer = inprocess.ask(folder, run.config.name, body)
+    status, answer = ask(folder, run.config.name, body)
     if status != 200:
         raise DeploymentError(
             f"the server refuses the candidate with status {status}: {answer.decode()[:500]}",

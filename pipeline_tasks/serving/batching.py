@@ -1,0 +1,102 @@
+"""Greedy batches: whatever is waiting is answered together, and nothing waits for more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline_tasks.serving.codec import Array, concatenate
+from pipeline_tasks.serving.failures import Failure
+from pipeline_tasks.serving.model import Model
+
+MAXIMUM_BATCH_ROWS = 256
+MAXIMUM_WAITING_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    model: Model
+    arrays: Mapping[str, Array]
+    rows: int
+    answer: asyncio.Future[dict[str, Array]]
+
+
+class Batcher:
+    """One thread that calls models; a request holds its model, so a swap never breaks it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[_Waiting] = deque()
+        self._rows = 0
+        self._is_closed = False
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._thread.start()
+
+    async def ask(self, model: Model, arrays: Mapping[str, Array], rows: int) -> dict[str, Array]:
+        """The model's outputs for these rows. Raises a Failure with status 503 when it is full."""
+        answer: asyncio.Future[dict[str, Array]] = self._loop.create_future()
+        with self._wake:
+            if self._rows + rows > max(MAXIMUM_WAITING_ROWS, rows):
+                message = f"{self._rows} rows are waiting already; try again soon"
+                raise Failure(503, message, retry_after_seconds=1)
+            self._rows += rows
+            self._waiting.append(_Waiting(model, arrays, rows, answer))
+            self._wake.notify()
+        return await answer
+
+    def close(self) -> None:
+        """Answer what is waiting and end the thread."""
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify()
+        self._thread.join(timeout=10)
+
+    def _work(self) -> None:
+        while batch := self._next():
+            try:
+                outputs = batch[0].model.call(concatenate([one.arrays for one in batch]))
+            except Exception as error:  # the model's own failure is the clients' answer
+                self._loop.call_soon_threadsafe(_fail, batch, f"{type(error).__name__}: {error}")
+            else:
+                self._loop.call_soon_threadsafe(_deliver, batch, outputs)
+
+    def _next(self) -> list[_Waiting]:
+        """The first waiting request and those behind it that fit into the same batch."""
+        with self._wake:
+            while not self._waiting and not self._is_closed:
+                self._wake.wait()
+            batch: list[_Waiting] = []
+            rows = 0
+            while self._waiting and (not batch or _fits(batch[0], self._waiting[0], rows)):
+                one = self._waiting.popleft()
+                batch.append(one)
+                rows += one.rows
+            self._rows -= rows
+            return batch
+
+
+def _fits(first: _Waiting, other: _Waiting, rows: int) -> bool:
+    return (
+        other.model is first.model
+        and rows + other.rows <= MAXIMUM_BATCH_ROWS
+        and all(a.shape[1:] == other.arrays[name].shape[1:] for name, a in first.arrays.items())
+    )
+
+
+def _deliver(batch: list[_Waiting], outputs: dict[str, Array]) -> None:
+    start = 0
+    for one in batch:
+        part = {name: values[start : start + one.rows] for name, values in outputs.items()}
+        start += one.rows
+        if not one.answer.done():
+            one.answer.set_result(part)
+
+
+def _fail(batch: list[_Waiting], message: str) -> None:
+    for one in batch:
+        if not one.answer.done():
+            one.answer.set_exception(Failure(500, message[:2000]))

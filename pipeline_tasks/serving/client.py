@@ -1,0 +1,115 @@
+"""A client of the model server; the predict and status calls fit TensorFlow Serving as well."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from pipeline_tasks.core.errors import DeploymentError, TransientError
+
+POLL_SECONDS = 0.1
+
+
+class Client:
+    """Talks to the server at `url`."""
+
+    def __init__(self, url: str, *, timeout_seconds: float = 30) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self.url, timeout=timeout_seconds)
+
+    def check_alive(self) -> None:
+        """Raises TransientError when nothing answers."""
+        self._get("/livez")
+
+    def predict(
+        self, model: str, instances: Sequence[Any], *, version: int | None = None
+    ) -> tuple[list[Any], int, str]:
+        """Predictions, the version that answered and the request's prediction id.
+
+        Row i of the request has the prediction id `<id>-<i>`.
+        Raises DeploymentError when the server refuses, TransientError when it is not there.
+        """
+        where = f"/versions/{version}" if version is not None else ""
+        path = f"/v1/models/{model}{where}:predict"
+        reply = self._send("POST", path, {"instances": list(instances)})
+        if reply.status_code != httpx.codes.OK:
+            raise DeploymentError(f"POST {self.url}{path}: {_refusal(reply)}")
+        answered = int(reply.headers.get("perennial-version", version or 0))
+        return (
+            reply.json()["predictions"],
+            answered,
+            reply.headers.get("perennial-prediction-id", ""),
+        )
+
+    def label(self, model: str, labels: Mapping[str, str | int]) -> int:
+        """Tell the true labels by prediction id; returns how many were accepted."""
+        path = f"/v1/models/{model}:label"
+        content = [{"id": key, "label": label} for key, label in labels.items()]
+        reply = self._send("POST", path, {"labels": content})
+        if reply.status_code != httpx.codes.OK:
+            raise DeploymentError(f"POST {self.url}{path}: {_refusal(reply)}")
+        return int(reply.json()["accepted"])
+
+    def states(self, model: str) -> dict[int, tuple[str, str]]:
+        """State and error message of each version; nothing for a model the server does not know."""
+        reply = self._send("GET", f"/v1/models/{model}")
+        if reply.status_code == httpx.codes.NOT_FOUND:
+            return {}
+        found = reply.raise_for_status().json()["model_version_status"]
+        return {
+            int(one["version"]): (one["state"], one["status"]["error_message"]) for one in found
+        }
+
+    def wait_available(self, model: str, version: int, *, timeout_seconds: float) -> None:
+        """Wait until `version` is AVAILABLE.
+
+        Raises DeploymentError when it failed to load, or is not there in time.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            states = self.states(model)
+            state, error = states.get(version, ("not seen yet", ""))
+            if state == "AVAILABLE":
+                return
+            if error or time.monotonic() > deadline:
+                raise DeploymentError(
+                    f"{self.url} does not serve version {version} of {model}: {error or state}",
+                    expected=f"AVAILABLE within {timeout_seconds:g} s; versions seen: {states}",
+                    fix="read the server's log; check that it watches the models folder",
+                )
+            time.sleep(POLL_SECONDS)
+
+    def memory_bytes(self) -> float:
+        """The server's resident memory, from its metrics."""
+        text = self._get("/monitoring/prometheus/metrics").text
+        for line in text.splitlines():
+            if line.startswith("process_resident_memory_bytes"):
+                return float(line.split()[-1])
+        return float("nan")
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._http.close()
+
+    def _get(self, path: str) -> httpx.Response:
+        reply = self._send("GET", path)
+        if reply.status_code != httpx.codes.OK:
+            raise TransientError(f"GET {self.url}{path}: {_refusal(reply)}")
+        return reply
+
+    def _send(self, method: str, path: str, content: object = None) -> httpx.Response:
+        try:
+            return self._http.request(method, path, json=content)
+        except httpx.TransportError as error:
+            raise TransientError(
+                f"no answer from the model server at {self.url}: {error or type(error).__name__}",
+                expected="a running model server",
+                fix="start it (`make run` does), or set PERENNIAL_SERVER to its address",
+            ) from error
+
+
+def _refusal(reply: httpx.Response) -> str:
+    return f"status {reply.status_code}, {reply.text[:500]}"

@@ -1,0 +1,33 @@
+"""The same server around one version folder, in this process and without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+
+def ask(folder: Path, model: str, body: bytes) -> tuple[int, bytes]:
+    """Load `folder` as the server does and POST `body` to its :predict. Returns status and body.
+
+    Raises what loading raises: ArtifactError when the folder is not whole, TensorFlow's errors.
+    """
+    from pipeline_tasks.serving.app import App
+    from pipeline_tasks.serving.model import load
+    from pipeline_tasks.serving.versions import Versions
+
+    versions = Versions(folder.parent)
+    versions.adopt(load(folder, name=model, version=1))
+    app = App(versions, store=None)
+    try:
+        return asyncio.run(_post(app, f"/v1/models/{model}:predict", body))
+    finally:
+        app.close()
+
+
+async def _post(app: object, path: str, body: bytes) -> tuple[int, bytes]:
+    import httpx
+
+    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://inprocess") as client:
+        reply = await client.post(path, content=body)
+    return reply.status_code, reply.content
