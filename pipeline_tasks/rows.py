@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks.config import Column, PipelineConfig
-from pipeline_tasks.observations import Observation
+from pipeline_tasks.observations import Observation, Prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +65,21 @@ def from_observations(found: Sequence[Observation], config: PipelineConfig) -> p
             parts[name] = pd.Series(values, dtype="float64" if column.type == "number" else "str")
     parts[config.label.name] = [pair.label.label for pair in found]
     return pd.DataFrame(parts)
+
+
+def input_arrays(found: Sequence[Prediction], config: PipelineConfig) -> Arrays:
+    """What clients sent, one array a column, as to_arrays makes them."""
+    import numpy as np
+
+    arrays: Arrays = {}
+    for name, column in config.columns.items():
+        values = [one.inputs.get(name) for one in found]
+        if column.type == "category":
+            arrays[name] = np.array(["" if value is None else value for value in values], np.str_)
+        else:
+            shape = (len(found), *(column.shape or ()))
+            arrays[name] = np.array(values, dtype=np.float32).reshape(shape)
+    return arrays
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -66,6 +66,8 @@ class HistoryEntry(Frozen):
     by: str
     reasons: tuple[str, ...]
     subject: str = ""
+    answer: Answer | None = None
+    episode: str = ""
     version: int | None = None
     previous_version: int | None = None
 

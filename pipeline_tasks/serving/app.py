@@ -38,6 +38,7 @@ STATUS = re.compile(MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 PREDICTION_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 JSON: Headers = [(b"content-type", b"application/json")]
 TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
+PROBE = (b"perennial-probe", b"true")
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
@@ -140,7 +141,9 @@ class App:
         began = time.perf_counter()
         status = 500
         try:
-            reply = await self._predict(name, version, await _body(scope, receive), began)
+            body = await _body(scope, receive)
+            is_probe = PROBE in scope["headers"]
+            reply = await self._predict(name, version, body, began=began, is_probe=is_probe)
             status = reply[0]
         except Failure as failure:
             status = failure.status
@@ -150,7 +153,9 @@ class App:
                 self._metrics.observe(name, status, time.perf_counter() - began)
         return reply
 
-    async def _predict(self, name: str, version: int | None, body: bytes, began: float) -> Reply:
+    async def _predict(
+        self, name: str, version: int | None, body: bytes, *, began: float, is_probe: bool
+    ) -> Reply:
         model = self._versions.current(name, version)
         request = codec.decode(codec.parse(body), model.inputs)
         if self._batcher is None:
@@ -158,7 +163,7 @@ class App:
         outputs = await self._batcher.ask(model, request.arrays, request.rows)
         content = codec.encode(outputs, is_by_row=request.is_by_row)
         identity = uuid.uuid4().hex
-        if self._predictions:
+        if self._predictions and not is_probe:
             answered = Answered(
                 model=name,
                 version=model.version,

@@ -25,16 +25,23 @@ class Client:
         self._get("/livez")
 
     def predict(
-        self, model: str, instances: Sequence[Any], *, version: int | None = None
+        self,
+        model: str,
+        instances: Sequence[Any],
+        *,
+        version: int | None = None,
+        is_probe: bool = False,
     ) -> tuple[list[Any], int, str]:
         """Predictions, the version that answered and the request's prediction id.
 
-        Row i of the request has the prediction id `<id>-<i>`.
+        Row i of the request has the prediction id `<id>-<i>`. A probe is not logged: it tests the
+        server and says nothing about production.
         Raises DeploymentError when the server refuses, TransientError when it is not there.
         """
         where = f"/versions/{version}" if version is not None else ""
         path = f"/v1/models/{model}{where}:predict"
-        reply = self._send("POST", path, {"instances": list(instances)})
+        headers = {"perennial-probe": "true"} if is_probe else {}
+        reply = self._send("POST", path, {"instances": list(instances)}, headers)
         if reply.status_code != httpx.codes.OK:
             raise DeploymentError(f"POST {self.url}{path}: {_refusal(reply)}")
         answered = int(reply.headers.get("perennial-version", version or 0))
@@ -100,9 +107,15 @@ class Client:
             raise TransientError(f"GET {self.url}{path}: {_refusal(reply)}")
         return reply
 
-    def _send(self, method: str, path: str, content: object = None) -> httpx.Response:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        content: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
         try:
-            return self._http.request(method, path, json=content)
+            return self._http.request(method, path, json=content, headers=headers)
         except httpx.TransportError as error:
             raise TransientError(
                 f"no answer from the model server at {self.url}: {error or type(error).__name__}",

@@ -45,7 +45,7 @@ def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
     began = time.monotonic()
     client.wait_available(run.config.name, version, timeout_seconds=params.timeout_seconds)
     instances, expected = golden.questions(exported)
-    found, answered_by, _ = client.predict(run.config.name, instances)
+    found, answered_by, _ = client.predict(run.config.name, instances, is_probe=True)
     if answered_by != version:
         raise DeploymentError(
             f"traffic for {run.config.name} is answered by version {answered_by}",

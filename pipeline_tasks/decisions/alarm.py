@@ -1,0 +1,136 @@
+"""Is production degraded, and by what?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline_tasks.config import Monitoring
+from pipeline_tasks.core.values import Answer, Verdict
+
+CERTAINTY_Z = 2.326  # one-sided 1 %
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The promotion metric on labelled production rows, and when the champion was promoted."""
+
+    metric: str
+    value: float
+    rows: int
+    promoted_value: float
+    promoted_rows: int
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One feature's difference from the reference."""
+
+    feature: str
+    effect: float
+    p_value: float
+    is_drift: bool
+
+
+@dataclass(frozen=True)
+class Service:
+    """How the server does; None where there is nothing to say."""
+
+    is_answering: bool | None = None
+    latency_p99_ms: float | None = None
+    memory_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """The verdict (yes is degraded) and its causes: quality, drift, service."""
+
+    verdict: Verdict
+    causes: tuple[str, ...]
+
+
+def alarm(
+    rules: Monitoring,
+    *,
+    rows: int,
+    quality: Quality | None,
+    drifts: Sequence[Drift],
+    service: Service,
+) -> Alarm:
+    """Degraded when quality fell, inputs or answers drifted, or the service misses its limits.
+
+    rows: predictions in the window. With fewer than the minimum, both of predictions and of
+    labelled rows, only the service is judged.
+    """
+    judged: list[tuple[str, bool, str]] = []
+    if quality and quality.rows >= rules.minimum_rows:
+        judged.append(("quality", *_judge_quality(rules, quality)))
+    if rows >= rules.minimum_rows:
+        judged.append(("drift", *_judge_drift(drifts)))
+    service_found = _judge_service(rules, service)
+    causes = tuple(dict.fromkeys(cause for cause, is_bad, _ in [*judged, *service_found] if is_bad))
+    reasons = [reason for cause, is_bad, reason in [*judged, *service_found] if is_bad]
+    if causes:
+        return Alarm(Verdict(answer=Answer.YES, reasons=tuple(reasons)), causes)
+    if not judged:
+        labelled = quality.rows if quality else 0
+        reason = (
+            f"{rows} predictions and {labelled} labelled rows since the last verdict, "
+            f"{rules.minimum_rows} of either needed"
+        )
+        return Alarm(Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(reason,)), ())
+    good = tuple(reason for _, _, reason in [*judged, *service_found])
+    return Alarm(Verdict(answer=Answer.NO, reasons=good), ())
+
+
+def _judge_quality(rules: Monitoring, quality: Quality) -> tuple[bool, str]:
+    drop = quality.promoted_value - quality.value
+    pooled = (quality.value * quality.rows + quality.promoted_value * quality.promoted_rows) / (
+        quality.rows + quality.promoted_rows
+    )
+    spread = math.sqrt(
+        max(pooled * (1 - pooled), 1e-9) * (1 / quality.rows + 1 / quality.promoted_rows)
+    )
+    is_bad = not drop <= rules.quality_drop and not drop / spread <= CERTAINTY_Z
+    direction = "lower" if drop > 0 else "higher"
+    return is_bad, (
+        f"{quality.metric} {quality.value:.3f} on {quality.rows} labelled rows, "
+        f"{quality.promoted_value:.3f} when promoted: {abs(drop) * 100:.1f} points {direction} "
+        f"(alarm at {rules.quality_drop * 100:g} lower, if that is no accident)"
+    )
+
+
+def _judge_drift(drifts: Sequence[Drift]) -> tuple[bool, str]:
+    found = sorted((one for one in drifts if one.is_drift), key=lambda one: -one.effect)
+    if not found:
+        return False, f"none of {len(drifts)} features has drifted"
+    named = ", ".join(
+        f"{one.feature} by {one.effect:.2f} (p {one.p_value:.1g})" for one in found[:5]
+    )
+    return True, f"{len(found)} of {len(drifts)} features have drifted: {named}"
+
+
+def _judge_service(rules: Monitoring, service: Service) -> list[tuple[str, bool, str]]:
+    found = []
+    if service.is_answering is False:
+        found.append(("service", True, "the model server does not answer"))
+    if service.latency_p99_ms is not None:
+        is_slow = service.latency_p99_ms > rules.latency_p99_ms
+        found.append(
+            (
+                "service",
+                is_slow,
+                f"p99 latency {service.latency_p99_ms:.1f} ms (limit {rules.latency_p99_ms:g})",
+            )
+        )
+    if service.memory_mb is not None:
+        is_large = service.memory_mb > rules.memory_mb
+        found.append(
+            (
+                "service",
+                is_large,
+                f"server memory {service.memory_mb:.0f} MB (limit {rules.memory_mb:g})",
+            )
+        )
+    return found

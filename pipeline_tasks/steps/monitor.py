@@ -1,0 +1,207 @@
+"""Monitor: quality, drift and service against what the champion was promoted with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tasks import rows
+from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.core import clock, registry
+from pipeline_tasks.core.store import read_json
+from pipeline_tasks.core.values import Answer, Champion, MonitoringRecord, Ref, Verdict
+from pipeline_tasks.decisions.alarm import Alarm, Drift, Quality, Service, alarm
+from pipeline_tasks.run import Run, step
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline_tasks.detectors.histogram import Finding
+
+
+@step(reads=("columns", "label", "metrics", "promotion", "monitoring"), reusable=False)
+def monitor(run: Run, window: Ref) -> Ref:
+    """Say whether production is healthy, with reasons, and add the record to the pipeline's.
+
+    The reference is what the champion was judged on: the latest labelled rows of its own training
+    run, or its test rows. Writes the artifact `monitoring`: report.json with every number.
+    """
+    folder = run.open(window)
+    facts: Any = read_json(folder / "window.json")
+    champion = run.store.champion(run.config.name)
+    findings: list[Finding] = []
+    quality = None
+    if champion is None or champion.version != facts["version"]:
+        judged = _nothing_to_judge(run, champion)
+    else:
+        quality = _quality(run, folder, champion)
+        findings = _findings(run, folder, champion)
+        judged = _judge(run.config, folder, facts, quality, findings)
+    with run.write("monitoring") as draft:
+        report = {
+            "verdict": judged.verdict.model_dump(mode="json"),
+            "causes": judged.causes,
+            "window": facts,
+            "quality": quality.__dict__ if quality else None,
+            "drift": [one.model_dump(mode="json") for one in findings],
+        }
+        (draft.folder / "report.json").write_text(json.dumps(report, indent=1))
+        draft.summary |= {
+            "answer": judged.verdict.answer.value,
+            "reasons": "; ".join(judged.verdict.reasons),
+            "causes": ", ".join(judged.causes),
+            "rows": facts["predictions"],
+            "labelled": facts["labelled"],
+        }
+    record = _record(run, draft.done(), facts, judged)
+    run.store.record_monitoring(run.config.name, record)
+    if judged.verdict.is_yes:
+        _notify(run, judged)
+    return draft.done()
+
+
+def _nothing_to_judge(run: Run, champion: Champion | None) -> Alarm:
+    reason = (
+        f"no model is in production yet: run {run.config.name}__train"
+        if champion is None
+        else f"version {champion.version} has just become the champion: look again later"
+    )
+    return Alarm(Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(reason,)), ())
+
+
+def _quality(run: Run, window: Path, champion: Champion) -> Quality | None:
+    metric = run.config.promotion.metric
+    found = rows.read_arrays(window / "labelled.npz")
+    if not len(found["_truth"]):
+        return None
+    report: Any = read_json(run.open(champion.evaluation) / "evaluation.json")
+    splits = report["splits"]
+    promoted = splits.get("recent") or splits["test"]
+    compute = registry.part("metrics", metric).compute
+    return Quality(
+        metric=metric,
+        value=compute(found["_truth"], found["_predicted"]),
+        rows=len(found["_truth"]),
+        promoted_value=promoted["candidate"][metric],
+        promoted_rows=promoted["rows"],
+    )
+
+
+def _findings(run: Run, window: Path, champion: Champion) -> list[Finding]:
+    arrays = rows.read_arrays(window / "window.npz")
+    if not len(arrays["_predicted"]):
+        return []
+    old, new = _features(_reference(run, champion), run.config), _features(arrays, run.config)
+    detector = run.config.monitoring.detector
+    part = registry.part("detectors", detector.kind)
+    params = registry.params("detectors", detector.kind, detector.settings())
+    return [part.compare(params, name, old[name], new[name], tests=len(old)) for name in old]
+
+
+def _reference(run: Run, champion: Champion) -> rows.Arrays:
+    prepared, answers = run.open(champion.prepared), run.open(champion.evaluation)
+    split = "recent" if (prepared / "recent.npz").is_file() else "test"
+    arrays = rows.read_arrays(prepared / f"{split}.npz")
+    shares: Any = rows.read_arrays(answers / "predictions.npz")[f"{split}_probabilities"]
+    return arrays | {"_probabilities": shares, "_predicted": shares.argmax(axis=1)}
+
+
+def _features(arrays: rows.Arrays, config: PipelineConfig) -> dict[str, NDArray[np.generic]]:
+    """What is compared: each column, an image by brightness and contrast, and the answers."""
+    import numpy as np
+
+    features: dict[str, NDArray[np.generic]] = {}
+    for name, column in config.columns.items():
+        values: Any = arrays[name]
+        if column.type == "image":
+            flat = values.reshape(len(values), -1)
+            features |= {
+                f"{name} brightness": flat.mean(axis=1),
+                f"{name} contrast": flat.std(axis=1),
+            }
+        else:
+            features[name] = values
+        if column.nullable and column.type == "number":
+            features[f"{name} missing"] = np.isnan(values).astype(np.str_)
+    shares: Any = arrays["_probabilities"]
+    features["answer"] = arrays["_predicted"].astype(np.str_)
+    features["confidence"] = shares.max(axis=1)
+    return features
+
+
+def _judge(
+    config: PipelineConfig,
+    window: Path,
+    facts: Any,
+    quality: Quality | None,
+    findings: list[Finding],
+) -> Alarm:
+    import numpy as np
+
+    latencies = rows.read_arrays(window / "window.npz")["_latency_ms"].astype("float64")
+    is_enough = len(latencies) >= config.monitoring.minimum_rows
+    service = Service(
+        is_answering=facts["server_is_answering"],
+        latency_p99_ms=float(np.percentile(latencies, 99)) if is_enough else None,
+        memory_mb=facts["server_memory_mb"],
+    )
+    drifts = [
+        Drift(
+            feature=one.feature,
+            effect=one.effect,
+            p_value=one.p_value,
+            is_drift=one.is_drift,
+        )
+        for one in findings
+    ]
+    return alarm(
+        config.monitoring,
+        rows=facts["predictions"],
+        quality=quality,
+        drifts=drifts,
+        service=service,
+    )
+
+
+def _record(run: Run, report: Ref, facts: Any, judged: Alarm) -> MonitoringRecord:
+    """A window that was too small is not used up: it grows until the next look."""
+    minimum = run.config.monitoring.minimum_rows
+    records = [one for one in run.store.monitoring(run.config.name) if one.id != run.id]
+    mine = [one for one in records if one.version == facts["version"]]
+    champion = run.store.champion(run.config.name)
+    start = champion.promoted_at if champion else ""
+    before = (mine[-1].prediction_watermark, mine[-1].label_watermark) if mine else (start, start)
+    return MonitoringRecord(
+        id=run.id,
+        at=clock.text(clock.now()),
+        version=facts["version"],
+        verdict=judged.verdict,
+        causes=judged.causes,
+        episode=_episode(run.id, mine) if judged.verdict.is_yes else "",
+        report=report,
+        numbers=facts,
+        prediction_watermark=(
+            facts["prediction_watermark"] if facts["predictions"] >= minimum else before[0]
+        ),
+        label_watermark=facts["label_watermark"] if facts["labelled"] >= minimum else before[1],
+    )
+
+
+def _episode(run_id: str, records: list[MonitoringRecord]) -> str:
+    """The first degraded look since the last healthy one, of the same champion."""
+    for record in reversed(records):
+        if record.verdict.answer is Answer.YES:
+            return record.episode
+        if record.verdict.answer is Answer.NO:
+            break
+    return run_id
+
+
+def _notify(run: Run, judged: Alarm) -> None:
+    for notifier in run.config.notifiers:
+        part = registry.part("notifiers", notifier.kind)
+        params = registry.params("notifiers", notifier.kind, notifier.settings())
+        text = "\n".join(f"- {reason}" for reason in judged.verdict.reasons)
+        part.notify(params, title=f"{run.config.name} is degraded", text=text)
