@@ -8,7 +8,7 @@ from importlib import import_module
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run, Step
 
-NEEDS = {
+NEEDS: dict[str, dict[str, str]] = {
     "ingest": {},
     "check": {"raw": "ingest"},
     "prepare": {"checked": "check"},

@@ -31,6 +31,7 @@ from pipeline_tasks.core.fingerprint import digest_of_file, library_versions
 from pipeline_tasks.core.values import Champion, Frozen, HistoryEntry, MonitoringRecord, Ref, Scalar
 
 MANIFEST = "manifest.json"
+RETRAINING = "retraining"
 
 
 class Manifest(Frozen):
@@ -178,6 +179,14 @@ class Store:
         lines = path.read_text().splitlines() if path.is_file() else []
         records = map(MonitoringRecord.model_validate_json, lines)
         return list({record.id: record for record in records}.values())
+
+    def undecided(self, pipeline: str) -> MonitoringRecord | None:
+        """The newest look at production, if it was a degraded one and nobody has decided on it."""
+        records = self.monitoring(pipeline)
+        if not records or not records[-1].verdict.is_yes:
+            return None
+        decided = {entry.subject for entry in self.history(pipeline) if entry.event == RETRAINING}
+        return None if records[-1].id in decided else records[-1]
 
     def observations(self, pipeline: str) -> Path:
         """The folder of the prediction log and its labels."""

@@ -164,5 +164,5 @@ def _chi_squared_p(old: NDArray[np.float64], new: NDArray[np.float64]) -> float:
         return 1.0
     statistic = float(((table - expected) ** 2 / expected).sum())
     spread = 2 / (9 * freedom)
-    z: float = ((statistic / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)
+    z = float(((statistic / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread))
     return 0.5 * math.erfc(z / math.sqrt(2))

@@ -7,11 +7,10 @@ import json
 from pipeline_tasks import observations
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ArtifactError
+from pipeline_tasks.core.store import RETRAINING
 from pipeline_tasks.core.values import Answer, HistoryEntry, MonitoringRecord, Ref, Verdict
 from pipeline_tasks.decisions.retraining import Evidence, retraining
 from pipeline_tasks.run import Run, step
-
-EVENT = "retraining"
 
 
 @step(reads=("retraining",), reusable=False)
@@ -59,7 +58,7 @@ def _evidence(run: Run, record: MonitoringRecord) -> Evidence:
     trained = [
         entry
         for entry in run.store.history(name)
-        if entry.event == EVENT and entry.answer is Answer.YES and entry.run != run.id
+        if entry.event == RETRAINING and entry.answer is Answer.YES and entry.run != run.id
     ]
     latest = max((clock.parse(entry.at) for entry in trained), default=None)
     return Evidence(
@@ -74,11 +73,11 @@ def _evidence(run: Run, record: MonitoringRecord) -> Evidence:
 
 def _keep(run: Run, record: MonitoringRecord, verdict: Verdict) -> None:
     known = run.store.history(run.config.name)
-    if any(entry.event == EVENT and entry.run == run.id for entry in known):
+    if any(entry.event == RETRAINING and entry.run == run.id for entry in known):
         return
     entry = HistoryEntry(
         at=clock.text(clock.now()),
-        event=EVENT,
+        event=RETRAINING,
         run=run.id,
         by=run.by,
         reasons=verdict.reasons,

@@ -1,0 +1,35 @@
+"""<name>__monitor: collect > monitor."""
+
+from airflow.sdk import DAG, CronTriggerTimetable, chain
+
+from perennial.operators.step import StepOperator
+from perennial.pipelines import asset, default_args, pipelines
+
+DOC = """
+Looks at **{name}** in production: *collect* joins what was asked and answered since the last look
+with the labels that have arrived, *monitor* compares quality, inputs, answers, latency and memory
+with what the champion was promoted with.
+
+The verdict is in the log of *monitor*, in plain words: healthy, degraded, or not enough data.
+`{name}__retrain` waits for a degraded one.
+"""
+
+for pipeline in pipelines():
+    with DAG(
+        dag_id=f"{pipeline.name}__monitor",
+        dag_display_name=f"{pipeline.name} · monitor",
+        description=f"Is {pipeline.name} healthy in production?",
+        doc_md=DOC.format(name=pipeline.name),
+        schedule=CronTriggerTimetable(
+            pipeline.monitoring.schedule, timezone="UTC", run_immediately=False
+        ),
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=pipeline.paused,
+        default_args=default_args(pipeline),
+        tags=["perennial", pipeline.name],
+    ):
+        chain(
+            StepOperator(step="collect", pipeline=pipeline, inlets=[asset(pipeline, "deployment")]),
+            StepOperator(step="monitor", pipeline=pipeline, inputs={"window": "collect"}),
+        )

@@ -1,0 +1,116 @@
+"""One step of the loop as one task."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
+from pydantic import ValidationError
+
+from pipeline_tasks import loop
+from pipeline_tasks.config import PROJECT, PipelineConfig, Training
+from pipeline_tasks.core.errors import PipelineError
+from pipeline_tasks.core.values import Ref
+from pipeline_tasks.run import Run
+
+
+class StepOperator(BaseOperator):
+    """Runs `pipeline_tasks.steps.<step>` and passes on a reference to the artifact it left.
+
+    :param step: the step's name, which is the task's id unless told otherwise
+    :param pipeline: the pipeline as its file says; passed by value, so that what ran is what the
+        task's rendered template shows
+    :param inputs: the step's arguments, each by the id of the task that leaves it in XCom; the
+        order of the tasks is drawn by the DAG
+    :param from_params: the step's arguments that the trigger form asks for
+    """
+
+    template_fields: Sequence[str] = ("pipeline",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"pipeline": "json"}
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        step: str,
+        pipeline: PipelineConfig,
+        inputs: Mapping[str, str] | None = None,
+        from_params: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("task_id", step)
+        kwargs.setdefault("doc_md", docstring(step))
+        super().__init__(**kwargs)
+        self.step = step
+        self.pipeline = pipeline.model_dump(mode="json", by_alias=True)
+        self.inputs = dict(inputs or {})
+        self.from_params = list(from_params)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step. A mistake that a retry cannot mend fails the task at once."""
+        logging.getLogger("pipeline_tasks").setLevel(logging.INFO)
+        try:
+            ref = loop.function(self.step)(self._run(context), **self._arguments(context))
+        except PipelineError as error:
+            kind = AirflowException if error.is_retryable else AirflowFailException
+            raise kind(f"{type(error).__name__}: {error}") from None
+        except ValidationError as error:
+            raise AirflowFailException(f"a parameter is not what it must be: {error}") from None
+        self._tell_assets(context, ref)
+        return ref.model_dump(mode="json")
+
+    def _run(self, context: Context) -> Run:
+        params = context["params"]
+        run = context["dag_run"]
+        changes = {name: params[name] for name in Training.model_fields if name in params}
+        return Run(
+            config=PipelineConfig.model_validate(self.pipeline).with_training(**changes),
+            id=run.run_id,
+            by=run.triggering_user_name or str(run.run_type.value),
+            force=bool(params.get("force", False)),
+        )
+
+    def _arguments(self, context: Context) -> dict[str, Any]:
+        asked = {name: context["params"][name] for name in self.from_params}
+        pulled = {name: context["ti"].xcom_pull(task) for name, task in self.inputs.items()}
+        given = {
+            name: Ref.model_validate(value) if isinstance(value, dict) else value
+            for name, value in pulled.items()
+        }
+        return given | asked
+
+    def _tell_assets(self, context: Context, ref: Ref) -> None:
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = {"digest": ref.digest, **ref.summary}
+
+
+class DecisionOperator(StepOperator):
+    """A step that decides: unless it says yes, what follows is skipped and the run stays green."""
+
+    ui_color = "#fdf3d8"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step; the verdict and its reasons are in the log and in XCom either way."""
+        ref = super().execute(context)
+        verdict = ref["summary"]
+        if verdict["answer"] == "yes":
+            return ref
+        self.log.info("%s: %s; what follows is skipped", verdict["answer"], verdict["reasons"])
+        context["ti"].xcom_push("return_value", ref)
+        tasks = sorted(self.downstream_task_ids)
+        raise DownstreamTasksSkipped(tasks=tasks)  # type: ignore[no-untyped-call]
+
+
+@cache
+def docstring(step: str) -> str:
+    """The step's docstring, read without importing the step."""
+    source = PROJECT / "pipeline_tasks" / "steps" / f"{step}.py"
+    for node in ast.parse(source.read_bytes()).body:
+        if isinstance(node, ast.FunctionDef) and node.name == step:
+            return ast.get_docstring(node) or ""
+    return ""

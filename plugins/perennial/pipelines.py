@@ -1,0 +1,66 @@
+"""Which pipelines a DAG file draws, and what their trigger form asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, Param, get_parsing_context
+
+from pipeline_tasks import config
+from pipeline_tasks.config import PipelineConfig, Training
+from pipeline_tasks.core.errors import ConfigError
+
+
+def pipelines() -> Iterator[PipelineConfig]:
+    """The pipelines to draw: every good file, or, when a task is about to run, only its own.
+
+    A broken file is left out here and reported by `dags/problems.py`.
+    """
+    wanted = get_parsing_context().dag_id
+    for path in config.files():
+        if wanted is None or wanted.startswith(f"{path.stem}__"):
+            try:
+                yield config.load(path)
+            except ConfigError:
+                continue
+
+
+def default_args(pipeline: PipelineConfig) -> dict[str, Any]:
+    """What every task of a pipeline shares: its owner, and retries that wait longer each time."""
+    return {
+        "owner": pipeline.owner,
+        "retries": pipeline.retries,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(hours=12),
+    }
+
+
+def training_form(pipeline: PipelineConfig) -> dict[str, Param]:
+    """The trigger form of a training run: the pipeline file's parameters, typed and described."""
+    schema = Training.model_json_schema()["properties"]
+    current = pipeline.training.model_dump()
+    form = {
+        name: Param(current[name], title=name.replace("_", " ").capitalize(), **_rules(rules))
+        for name, rules in schema.items()
+    }
+    force = Param(
+        False, type="boolean", title="Force", description="Train again even if nothing has changed."
+    )
+    reason = Param(
+        None, type=["null", "string"], title="Reason", description="Why this run: kept with it."
+    )
+    return form | {"force": force, "reason": reason}
+
+
+def asset(pipeline: PipelineConfig, kind: str) -> Asset:
+    """One link of the pipeline's chain in the asset view: data, model or deployment."""
+    uri = f"x-perennial://{pipeline.name}/{kind}"
+    return Asset(name=f"{pipeline.name} {kind}", uri=uri, group=kind)
+
+
+def _rules(schema: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key not in ("default", "title")}
