@@ -1,5 +1,7 @@
 """<name>__monitor: collect > monitor."""
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, CronTriggerTimetable, chain
 
 from perennial.operators.step import StepOperator
@@ -21,7 +23,7 @@ for pipeline in pipelines():
         description=f"Is {pipeline.name} healthy in production?",
         doc_md=DOC.format(name=pipeline.name),
         schedule=CronTriggerTimetable(
-            pipeline.monitoring.schedule, timezone="UTC", run_immediately=False
+            pipeline.monitoring.schedule, timezone="UTC", run_immediately=timedelta(0)
         ),
         catchup=False,
         max_active_runs=1,

@@ -1,5 +1,6 @@
 """<name>__train: ingest > check > prepare > train > evaluate > gate > export > verify > deploy."""
 
+from datetime import timedelta
 from functools import partial
 
 from airflow.sdk import DAG, CronTriggerTimetable, chain
@@ -31,7 +32,7 @@ for pipeline in pipelines():
         description=pipeline.description,
         doc_md=DOC.format(name=pipeline.name, description=pipeline.description),
         schedule=pipeline.schedule
-        and CronTriggerTimetable(pipeline.schedule, timezone="UTC", run_immediately=False),
+        and CronTriggerTimetable(pipeline.schedule, timezone="UTC", run_immediately=timedelta(0)),
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=pipeline.paused,

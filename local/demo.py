@@ -69,7 +69,7 @@ class _Loop:
         self._local = local
         self._store = Store(Path(local.environment()["PERENNIAL_STORE"]))
         self._world = _World(local.home / "demo-world.json")
-        self._pools = traffic.pools(seed=self._world.trips)
+        self._pools = traffic.pools()
 
     def go(self) -> None:
         """Train, serve, drift, notice, retrain, recover."""

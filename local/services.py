@@ -19,9 +19,10 @@ import psutil
 from rich.console import Console
 
 from local.environment import HOST, USER, Local, LocalError
+from pipeline_tasks.config import PROJECT
 from pipeline_tasks.core.fingerprint import digest_of_file
-from pipeline_tasks.run import PROJECT
 
+AIRFLOW = str(Path(sys.executable).with_name("airflow"))
 START_SECONDS = 300
 STOP_SECONDS = 20
 RESTARTS = 3
@@ -32,10 +33,10 @@ LAST_LINES = 15
 # Airflow's API.
 COMMANDS = {
     "model server": [sys.executable, "-m", "pipeline_tasks.serving"],
-    "api-server": ["airflow", "api-server"],
-    "triggerer": ["airflow", "triggerer", "--skip-serve-logs"],
-    "dag-processor": ["airflow", "dag-processor"],
-    "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
+    "api-server": [AIRFLOW, "api-server"],
+    "triggerer": [AIRFLOW, "triggerer", "--skip-serve-logs"],
+    "dag-processor": [AIRFLOW, "dag-processor"],
+    "scheduler": [AIRFLOW, "scheduler", "--skip-serve-logs"],
 }
 AIRFLOW_HEALTH = {
     "metadatabase": "database",
@@ -130,7 +131,7 @@ class Services:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             status = subprocess.run(
-                ["airflow", "db", "migrate"],
+                [AIRFLOW, "db", "migrate"],
                 env=self._environment,
                 cwd=PROJECT,
                 stdout=output,
@@ -282,7 +283,7 @@ def _check_port(variable: str, port: int, what: str) -> None:
 
 def _is_same(pid: int, created: float) -> bool:
     try:
-        return abs(psutil.Process(pid).create_time() - created) < 1
+        return bool(abs(psutil.Process(pid).create_time() - created) < 1)
     except psutil.NoSuchProcess:
         return False
 

@@ -41,18 +41,18 @@ class Pools:
     fresh: Digits
 
 
-def pools(*, seed: int) -> Pools:
-    """Held-out digits, shuffled and divided: 200 for healthy traffic, 300 to drift, 200 to judge."""
+def pools() -> Pools:
+    """Held-out digits, divided: 200 for healthy traffic, 300 to drift, 200 to judge."""
     import numpy as np
 
     images, labels = digits.load()
-    order = np.random.default_rng(seed).permutation(np.arange(FIRST_HELD_OUT, len(labels)))
+    order = np.random.default_rng(0).permutation(np.arange(FIRST_HELD_OUT, len(labels)))
     parts = np.split(order, [200, 500])
     return Pools(*(Digits(images[part], labels[part]) for part in parts))
 
 
 def turned(found: Digits, *, degrees: float, copies: int, seed: int) -> Digits:
-    """Each digit `copies` times in a row, rotated and with noise of its own. 0 degrees: as it is."""
+    """Each digit `copies` times in a row, rotated, with noise of its own; 0 degrees: as it is."""
     import numpy as np
     from scipy.ndimage import rotate
 
@@ -68,7 +68,7 @@ def turned(found: Digits, *, degrees: float, copies: int, seed: int) -> Digits:
 
 
 def send(client: Client, found: Digits) -> dict[str, int]:
-    """Ask for each digit in a request of its own, as a client would; true labels by prediction id."""
+    """Ask for each digit in a request of its own; returns the true labels by prediction id."""
     truth = {}
     for image, label in zip(found.images, found.labels, strict=True):
         _, _, identity = client.predict(PIPELINE, [{"image": image.tolist()}])

@@ -142,7 +142,8 @@ def _kolmogorov_p(distance: float, old: int, new: int) -> float:
     scaled = (root + 0.12 + 0.11 / root) * distance
     if scaled < 0.3:
         return 1.0
-    terms = ((-1) ** (k - 1) * math.exp(-2 * k * k * scaled * scaled) for k in range(1, 101))
+    signs = ((1.0 if k % 2 else -1.0, k) for k in range(1, 101))
+    terms = (sign * math.exp(-2 * k * k * scaled * scaled) for sign, k in signs)
     return min(1.0, max(0.0, 2 * sum(terms)))
 
 

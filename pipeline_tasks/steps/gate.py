@@ -22,20 +22,22 @@ def gate(run: Run, evaluation: Ref, model: Ref) -> Ref:
     with run.write("verdict") as draft:
         (draft.folder / "verdict.json").write_text(json.dumps(verdict.model_dump(mode="json")))
         draft.summary |= {"answer": verdict.answer.value, "reasons": "; ".join(verdict.reasons)}
-    if not verdict.is_yes:
+    if not verdict.is_yes and not _is_champion(run, model):
         _record_refusal(run, verdict)
     return draft.done()
 
 
 def _verdict(run: Run, evaluation: Ref, model: Ref) -> Verdict:
-    champion = run.store.champion(run.config.name)
-    if champion and champion.model.digest == model.digest:
-        reason = (
-            f"the candidate is version {champion.version}, the champion itself: nothing changed"
-        )
+    if _is_champion(run, model):
+        reason = "the candidate is the champion itself: nothing it depends on has changed"
         return Verdict(answer=Answer.NO, reasons=(reason,))
     report: Any = read_json(run.open(evaluation) / "evaluation.json")
     return promotion(run.config.promotion, _judged(report["splits"], run.config.promotion.metric))
+
+
+def _is_champion(run: Run, model: Ref) -> bool:
+    champion = run.store.champion(run.config.name)
+    return champion is not None and champion.model.digest == model.digest
 
 
 def _judged(splits: dict[str, Any], metric: str) -> dict[str, Judged]:
