@@ -51,7 +51,7 @@ clean: ## remove what was installed; var/, with all history, stays
 	rm -rf .venv .uv
 
 .uv/bin/uv:
-	@python="$$(bin/find-python)" && "$$python" -m pip install --quiet --disable-pip-version-check --target .uv uv
+	@python="$$(bin/find-python)" && "$$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .uv uv
 
 .venv/installed: requirements.txt | .uv/bin/uv
 	@echo "installing Perennial into .venv (once, a few minutes) ..."
