@@ -1,6 +1,6 @@
 """<name>__retrain: watch > decide > trigger, round and round."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG
@@ -29,6 +29,9 @@ for pipeline in pipelines():
         description=f"Retrains {pipeline.name} when it degrades.",
         doc_md=DOC.format(name=pipeline.name),
         schedule="@continuous",
+        # Without a start date the second run would begin at the same moment as the first, and
+        # Airflow would take it for the same run for ever.
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
         max_active_runs=1,
         is_paused_upon_creation=pipeline.paused,
         default_args=default_args(pipeline),

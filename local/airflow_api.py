@@ -45,6 +45,12 @@ class Airflow:
             return None
         return str(reply.raise_for_status().json()["state"])
 
+    def running(self, dag: str) -> str:
+        """The id of the run that is under way; empty when there is none."""
+        reply = self._http.get(f"/api/v2/dags/{dag}/dagRuns", params={"state": "running"})
+        runs = reply.raise_for_status().json()["dag_runs"]
+        return str(runs[0]["dag_run_id"]) if runs else ""
+
     def follow(
         self, dag: str, run: str, show: Callable[[str, str], None], *, timeout_seconds: float = 900
     ) -> str:

@@ -21,7 +21,7 @@ from pipeline_tasks.core.values import Answer, Champion, HistoryEntry, Monitorin
 from pipeline_tasks.serving.client import Client
 
 NAME = traffic.PIPELINE
-COPIES = 4
+COPIES = 2
 RETRAIN_SECONDS = 300
 STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan"}
 STYLES |= {"skipped": "magenta", "up_for_retry": "yellow"}
@@ -87,6 +87,7 @@ class _Loop:
         self._outcome.failed_requests = len(stream.failures)
         self._say(f"{stream.sent} requests flowed meanwhile, {len(stream.failures)} failed")
         _expect(not stream.failures, f"requests failed during the swap: {stream.failures[:3]}")
+        self._watches_again()
         self._world.turn()
 
     def _train(self) -> None:
@@ -147,6 +148,12 @@ class _Loop:
         _expect(
             share > self._outcome.accuracy_before, "the new model is no better on drifted digits"
         )
+
+    def _watches_again(self) -> None:
+        run = f"{NAME}__retrain"
+        decided = self._decision().run
+        self._wait(lambda: self._airflow.running(run) not in ("", decided), f"{run} to watch again")
+        self._say(f"{run} watches again")
 
     def _turn(self, found: traffic.Digits, copies: int) -> traffic.Digits:
         degrees = self._world.next_degrees

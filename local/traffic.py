@@ -34,7 +34,7 @@ class Digits:
 
 @dataclass(frozen=True)
 class Pools:
-    """The 700 digits that no training run has seen, in three parts."""
+    """The 700 digits no source holds: 200 healthy, those and 300 more to drift, 200 to judge by."""
 
     healthy: Digits
     drifted: Digits
@@ -42,12 +42,12 @@ class Pools:
 
 
 def pools() -> Pools:
-    """Held-out digits, divided: 200 for healthy traffic, 300 to drift, 200 to judge."""
+    """The held-out digits, divided; the ones to judge by are never sent as traffic."""
     import numpy as np
 
     images, labels = digits.load()
     order = np.random.default_rng(0).permutation(np.arange(FIRST_HELD_OUT, len(labels)))
-    parts = np.split(order, [200, 500])
+    parts = order[:200], order[:500], order[500:]
     return Pools(*(Digits(images[part], labels[part]) for part in parts))
 
 
