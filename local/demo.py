@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from local import traffic
 from local.airflow_api import Airflow
 from local.environment import Local, LocalError
 from local.services import Services
+from pipeline_tasks import config
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import RETRAINING, Store, write_text
 from pipeline_tasks.core.values import Answer, Champion, HistoryEntry, MonitoringRecord
@@ -22,6 +24,8 @@ from pipeline_tasks.serving.client import Client
 
 NAME = traffic.PIPELINE
 COPIES = 2
+UNKNOWN_BELOW = 0.7
+DEGREES = (30.0, -30.0, 60.0, -60.0, 90.0, -90.0)
 RETRAIN_SECONDS = 300
 STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan"}
 STYLES |= {"skipped": "magenta", "up_for_retry": "yellow"}
@@ -68,7 +72,9 @@ class _Loop:
         self._client = Client(local.server)
         self._local = local
         self._store = Store(Path(local.environment()["PERENNIAL_STORE"]))
-        self._world = _World(local.home / "demo-world.json")
+        self._world = traffic.World(
+            local.home / "demo-world.json", seed=len(self._store.history(NAME))
+        )
         self._pools = traffic.pools()
 
     def go(self) -> None:
@@ -76,7 +82,10 @@ class _Loop:
         for dag in ("train", "monitor", "retrain", "rollback"):
             self._airflow.wait_for_dag(f"{NAME}__{dag}")
         self._train()
+        self._world.champion = self._outcome.champion_before
         self._healthy_traffic()
+        self._wait_out_the_cooldown()
+        self._choose_a_drift()
         drifted = self._turn(self._pools.drifted, COPIES)
         judged = self._turn(self._pools.fresh, 2)
         self._outcome.drift_degrees = self._world.next_degrees
@@ -88,7 +97,6 @@ class _Loop:
         self._say(f"{stream.sent} requests flowed meanwhile, {len(stream.failures)} failed")
         _expect(not stream.failures, f"requests failed during the swap: {stream.failures[:3]}")
         self._watches_again()
-        self._world.turn()
 
     def _train(self) -> None:
         self._title("Train a first model, or find that the champion is still the best")
@@ -102,7 +110,7 @@ class _Loop:
     def _healthy_traffic(self) -> None:
         self._title("Real held-out digits, as a client sends them")
         found = traffic.turned(
-            self._pools.healthy, degrees=self._world.degrees, copies=1, seed=self._world.trips
+            self._pools.healthy, degrees=self._world.degrees, copies=1, seed=self._world.seed
         )
         since = clock.text(clock.now())
         truth = traffic.send(self._client, found)
@@ -118,21 +126,29 @@ class _Loop:
         share, version = traffic.accuracy(self._client, judged)
         self._outcome.accuracy_before = round(share, 4)
         self._say(f"version {version} is right on {share:.1%} of fresh drifted digits")
+        self._world.turn()
         truth = traffic.send(self._client, drifted)
         self._client.label(NAME, truth)
         self._say(f"sent {len(truth)} drifted digits; their true labels have arrived")
         record = self._monitor(since, len(truth))
         self._show_verdict(record, "degraded")
         _expect(record.verdict.is_yes, f"monitor did not notice: {record.verdict}")
-        self._episode = record.episode
+        self._alarm = record
 
     def _recover(self, judged: traffic.Digits, *, began: float) -> None:
         self._title(f"{NAME}__retrain notices by itself")
-        run = f"retrain__{self._episode}"
-        self._wait(lambda: self._airflow.state(f"{NAME}__train", run) is not None, run)
+        self._wait(lambda: self._decision() is not None, "a decision")
         decision = self._decision()
+        _expect(
+            decision is not None and decision.answer is Answer.YES,
+            f"decided not to retrain: {decision and '; '.join(decision.reasons)}",
+        )
+        assert decision is not None
         self._outcome.retrain_reasons = list(decision.reasons)
         self._say("decided to retrain: " + "; ".join(decision.reasons))
+        self._decided_by = decision.run
+        run = f"retrain__{self._alarm.episode}"
+        self._wait(lambda: self._airflow.state(f"{NAME}__train", run) is not None, run)
         state = self._airflow.follow(f"{NAME}__train", run, self._show)
         _expect(state == "success", f"{NAME}__train ended as {state}")
         share, version = traffic.accuracy(self._client, judged)
@@ -151,15 +167,27 @@ class _Loop:
 
     def _watches_again(self) -> None:
         run = f"{NAME}__retrain"
-        decided = self._decision().run
-        self._wait(lambda: self._airflow.running(run) not in ("", decided), f"{run} to watch again")
+        self._wait(
+            lambda: self._airflow.running(run) not in ("", self._decided_by),
+            f"{run} to watch again",
+        )
         self._say(f"{run} watches again")
+
+    def _choose_a_drift(self) -> None:
+        """A rotation that the champion does not know yet: earlier demos have taught it some."""
+        for degrees in DEGREES:
+            found = traffic.turned(self._pools.fresh, degrees=degrees, copies=1, seed=0)
+            if traffic.accuracy(self._client, found)[0] < UNKNOWN_BELOW:
+                self._world.next_degrees = degrees
+                return
+        raise LocalError(
+            "the champion knows every rotation the demo can make; "
+            "start afresh with another PERENNIAL_HOME"
+        )
 
     def _turn(self, found: traffic.Digits, copies: int) -> traffic.Digits:
         degrees = self._world.next_degrees
-        return traffic.turned(
-            found, degrees=degrees, copies=copies, seed=self._world.trips + copies
-        )
+        return traffic.turned(found, degrees=degrees, copies=copies, seed=self._world.seed + copies)
 
     def _monitor(self, since: str, rows: int) -> MonitoringRecord:
         """Run the monitor DAG; a scheduled run may have looked first, so its record counts too."""
@@ -176,9 +204,25 @@ class _Loop:
 
         return sum(1 for _ in observations.predictions(self._store.observations(NAME), since=since))
 
-    def _decision(self) -> HistoryEntry:
-        found = [entry for entry in self._store.history(NAME) if entry.event == RETRAINING]
-        return [entry for entry in found if entry.answer is Answer.YES][-1]
+    def _wait_out_the_cooldown(self) -> None:
+        """Two retrainings keep a distance, so a demo right after another one has to wait."""
+        retrained = [entry for entry in self._decisions() if entry.answer is Answer.YES]
+        if not retrained:
+            return
+        minutes = config.named(NAME).retraining.cooldown_minutes
+        end = clock.parse(retrained[-1].at) + timedelta(minutes=minutes)
+        seconds = (end - clock.now()).total_seconds()
+        if seconds > 0:
+            self._say(f"the last retraining's cool-down is over in {seconds:.0f} s; waiting")
+            time.sleep(seconds)
+
+    def _decision(self) -> HistoryEntry | None:
+        """What was decided on the alarm that this demo raised."""
+        found = [entry for entry in self._decisions() if entry.episode == self._alarm.episode]
+        return found[-1] if found else None
+
+    def _decisions(self) -> list[HistoryEntry]:
+        return [entry for entry in self._store.history(NAME) if entry.event == RETRAINING]
 
     def _champion(self) -> Champion:
         champion = self._store.champion(NAME)
@@ -210,26 +254,6 @@ class _Loop:
 
     def _say(self, text: str) -> None:
         self._console.print(f"  {text}", markup=False)
-
-
-class _World:
-    """How far the digits are turned. Each demo turns them further, as history stays."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        state = json.loads(path.read_text()) if path.is_file() else {}
-        self.degrees: float = state.get("degrees", 0.0)
-        self.trips: int = state.get("trips", 0)
-
-    @property
-    def next_degrees(self) -> float:
-        """Where the digits turn to now."""
-        return -30.0 if self.degrees > 0 else 30.0
-
-    def turn(self) -> None:
-        """Remember that they have."""
-        state = {"degrees": self.next_degrees, "trips": self.trips + 1}
-        write_text(self._path, json.dumps(state))
 
 
 def _expect(is_true: bool, otherwise: str) -> None:

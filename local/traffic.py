@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_tasks.core.errors import PipelineError
+from pipeline_tasks.core.store import write_text
 from pipeline_tasks.serving.client import Client
 from pipeline_tasks.sources import digits
 
@@ -82,6 +85,32 @@ def accuracy(client: Client, found: Digits) -> tuple[float, int]:
     answers, version, _ = client.predict(PIPELINE, instances, is_probe=True)
     right = sum(one["label"] == label for one, label in zip(answers, found.labels, strict=True))
     return right / len(found), version
+
+
+class World:
+    """How far the digits are turned. Each demo turns them elsewhere, as history stays.
+
+    What is healthy is what the champion has learned: the last turn before it was trained, found in
+    a file that says which champion each turn surprised.
+    """
+
+    def __init__(self, path: Path, *, seed: int) -> None:
+        self._path = path
+        self._turns: list[list[float]] = json.loads(path.read_text()) if path.is_file() else []
+        self.champion = 0
+        self.next_degrees = 0.0
+        self.seed = seed
+
+    @property
+    def degrees(self) -> float:
+        """The world that the champion knows."""
+        known = [degrees for surprised, degrees in self._turns if surprised < self.champion]
+        return known[-1] if known else 0.0
+
+    def turn(self) -> None:
+        """Remember that they do."""
+        self._turns.append([self.champion, self.next_degrees])
+        write_text(self._path, json.dumps(self._turns))
 
 
 class Stream:

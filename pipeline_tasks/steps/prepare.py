@@ -69,7 +69,8 @@ def _with_observations(
     import numpy as np
     import pandas as pd
 
-    recent_rows = int(len(seen) * config.retraining.recent_share)
+    rules = config.retraining
+    recent_rows = min(int(len(seen) * rules.recent_share), rules.maximum_recent)
     if recent_rows < config.promotion.minimum_rows:
         recent_rows = 0
     earlier, recent = seen.iloc[: len(seen) - recent_rows], seen.iloc[len(seen) - recent_rows :]

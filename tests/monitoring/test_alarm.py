@@ -1,0 +1,96 @@
+"""The alarm and the retraining decision: numbers in, a verdict with reasons out."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline_tasks.config import Monitoring, Retraining
+from pipeline_tasks.core.values import Answer
+from pipeline_tasks.decisions.alarm import Drift, Quality, Service, alarm
+from pipeline_tasks.decisions.retraining import Evidence, retraining
+
+RULES = Monitoring(minimum_rows=100, quality_drop=0.05, latency_p99_ms=100, memory_mb=1000)
+STEADY = Drift("width", effect=0.01, p_value=0.5, is_drift=False)
+MOVED = Drift("height", effect=0.4, p_value=1e-9, is_drift=True)
+
+
+def quality(value: float, rows: int = 500, promoted: float = 0.95) -> Quality:
+    return Quality("accuracy", value, rows, promoted, 500)
+
+
+def judge(rows: int = 500, found=None, drifts=(STEADY,), service=None):
+    return alarm(RULES, rows=rows, quality=found, drifts=drifts, service=service or Service(True))
+
+
+def test_steady_inputs_and_good_answers_are_healthy_and_the_reasons_say_so():
+    found = judge(found=quality(0.94))
+    assert found.verdict.answer is Answer.NO
+    assert "1.0 points lower" in found.verdict.reasons[0]
+    assert "none of 1 features has drifted" in found.verdict.reasons
+
+
+@pytest.mark.parametrize(
+    ("changes", "causes", "reason"),
+    [
+        ({"found": quality(0.8)}, ("quality",), "15.0 points lower"),
+        ({"found": quality(float("nan"))}, ("quality",), "accuracy nan"),
+        ({"drifts": (STEADY, MOVED)}, ("drift",), "1 of 2 features have drifted: height by 0.40"),
+        ({"service": Service(False)}, ("service",), "does not answer"),
+        ({"service": Service(True, 150.0)}, ("service",), "150.0 ms (limit 100)"),
+        ({"service": Service(True, 1.0, 2000.0)}, ("service",), "2000 MB (limit 1000)"),
+        ({"found": quality(0.5), "drifts": (MOVED,)}, ("quality", "drift"), "45.0 points"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_numbers(changes, causes, reason):
+    found = judge(**changes)
+    assert found.verdict.answer is Answer.YES
+    assert found.causes == causes
+    assert reason in "; ".join(found.verdict.reasons)
+
+
+def test_a_fall_that_may_be_an_accident_is_no_alarm():
+    few = judge(found=quality(0.89, rows=100))
+    many = judge(found=quality(0.89, rows=2000))
+    assert few.verdict.answer is Answer.NO
+    assert many.verdict.answer is Answer.YES
+
+
+def test_too_little_data_is_a_verdict_of_its_own():
+    found = judge(rows=99, found=quality(0.2, rows=99), drifts=(MOVED,))
+    assert found.verdict.answer is Answer.NOT_ENOUGH_DATA
+    assert "99 predictions and 99 labelled rows" in found.verdict.reasons[0]
+
+
+def test_a_server_that_is_down_is_an_alarm_even_without_data():
+    assert judge(rows=0, service=Service(False)).causes == ("service",)
+
+
+def evidence(**changes: object) -> Evidence:
+    facts: dict[str, object] = {
+        "is_degraded": True,
+        "causes": ("quality",),
+        "reasons": ("accuracy fell",),
+        "labelled": 500,
+        "is_answered": False,
+        "minutes_since": None,
+    }
+    return Evidence(**(facts | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer", "reason"),
+    [
+        ({}, Answer.YES, "500 labelled observations"),
+        ({"minutes_since": 61.0}, Answer.YES, "accuracy fell"),
+        ({"is_degraded": False}, Answer.NO, "not degraded"),
+        ({"causes": ("service",)}, Answer.NO, "look at the server"),
+        ({"is_answered": True}, Answer.NO, "has had its retraining"),
+        ({"labelled": 199}, Answer.NOT_ENOUGH_DATA, "199 of 200"),
+        ({"minutes_since": 10.0}, Answer.NO, "cool-down is 60 minutes"),
+    ],
+)
+def test_a_retraining_needs_a_cause_that_training_mends(changes, answer, reason):
+    rules = Retraining(cooldown_minutes=60, minimum_labelled=200)
+    verdict = retraining(rules, evidence(**changes))
+    assert verdict.answer is answer
+    assert reason in "; ".join(verdict.reasons)

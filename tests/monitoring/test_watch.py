@@ -1,0 +1,223 @@
+"""collect > monitor > decide on a real champion and a log as a server writes it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline_tasks import loop
+from pipeline_tasks.core import clock
+from pipeline_tasks.core.errors import ArtifactError
+from pipeline_tasks.core.values import Answer
+from tests.small import csv_text, write_small
+
+MONITORING = {"minimum_rows": 100, "quality_drop": 0.05}
+RETRAINING = {"minimum_labelled": 200, "cooldown_minutes": 60}
+
+
+class Production:
+    """The small pipeline in production; `say` logs what a server would."""
+
+    def __init__(self, folder):
+        self.made = write_small(
+            folder,
+            training={"epochs": 20, "batch_size": 32, "learning_rate": 0.03, "patience": 0},
+            monitoring=MONITORING,
+            retraining=RETRAINING,
+        )
+        self.made.steps("train")
+        self.store = self.made.run().store
+        self.folder = self.store.observations("small")
+        self._files = 0
+
+    def say(
+        self, rows: int, *, seed: int, shift: float = 0.0, wrong: float = 0.0, version: int = 1
+    ):
+        """Log `rows` predictions, some wrong; returns their ids and true labels."""
+        random = np.random.default_rng(seed)
+        truth, lines = {}, []
+        for index, line in enumerate(csv_text(rows, seed).splitlines()[1:]):
+            width, height, colour, kind = line.split(",")
+            is_wrong = random.random() < wrong
+            label = int(kind) ^ is_wrong
+            share = 0.98 if (float(width) + float(height or 0)) * (1 if label else -1) > 0 else 0.6
+            truth[f"{seed}-{index}"] = int(kind)
+            lines.append(
+                {
+                    "id": f"{seed}-{index}",
+                    "time": clock.text(clock.now()),
+                    "version": version,
+                    "inputs": {
+                        "width": float(width) + shift,
+                        "height": float(height) if height else None,
+                        "colour": colour,
+                    },
+                    "outputs": {
+                        "label": label,
+                        "probabilities": [1 - share, share] if label else [share, 1 - share],
+                    },
+                    "latency_ms": 2.0,
+                }
+            )
+        self._write("predictions", lines)
+        return truth
+
+    def tell(self, truth):
+        """Labels arrive."""
+        now = clock.text(clock.now())
+        found = [{"id": key, "time": now, "label": label} for key, label in truth.items()]
+        self._write("labels", found)
+
+    def look(self, run_id: str):
+        """collect and monitor; returns the record."""
+        run = self.made.run(run_id)
+        window = loop.function("collect")(run)
+        loop.function("monitor")(run, window=window)
+        return self.store.monitoring("small")[-1]
+
+    def decide(self, run_id: str, subject: str):
+        """The decision's artifact reference."""
+        return loop.function("decide")(self.made.run(run_id), subject=subject)
+
+    def _write(self, kind, lines):
+        self._files += 1
+        path = self.folder / kind / clock.text(clock.now())[:10] / f"{self._files}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def production(tmp_path):
+    return Production(tmp_path)
+
+
+def causes(record):
+    return set(record.causes)
+
+
+def test_without_traffic_there_is_not_enough_data(production):
+    record = production.look("first")
+    assert record.verdict.answer is Answer.NOT_ENOUGH_DATA
+    assert production.store.undecided("small") is None
+
+
+def test_good_answers_are_healthy_and_wrong_ones_degraded(production):
+    production.tell(production.say(300, seed=10))
+    assert "quality" not in causes(production.look("good"))
+    production.tell(production.say(300, seed=11, wrong=0.4))
+    record = production.look("bad")
+    assert record.verdict.is_yes
+    assert "quality" in causes(record)
+    assert record.numbers["labelled"] == 300
+
+
+def test_drift_is_noticed_without_any_label(production):
+    production.say(300, seed=12, shift=2.0)
+    record = production.look("drifted")
+    assert causes(record) == {"drift"}
+    assert "width" in "; ".join(record.verdict.reasons)
+
+
+def test_a_window_that_is_too_small_grows_until_it_is_judged(production):
+    for seed in (20, 21, 22):
+        production.tell(production.say(40, seed=seed))
+        record = production.look(f"look {seed}")
+    assert record.numbers["predictions"] == 120
+    assert record.verdict.answer is not Answer.NOT_ENOUGH_DATA
+    assert production.look("next").numbers["predictions"] == 0
+
+
+def test_labels_may_come_late_twice_or_for_nothing(production):
+    truth = production.say(200, seed=30)
+    assert production.look("before the labels").numbers["labelled"] == 0
+    production.tell(truth)
+    production.tell(dict(list(truth.items())[:50]))
+    production.tell({"nobody-0": 1})
+    assert production.look("after them").numbers["labelled"] == 200
+    assert production.look("later").numbers["labelled"] == 0
+
+
+def test_of_conflicting_labels_the_later_one_counts(production):
+    truth = production.say(300, seed=31)
+    production.tell({key: 1 - label for key, label in truth.items()})
+    production.tell(truth)
+    assert "quality" not in causes(production.look("corrected"))
+
+
+def test_answers_of_another_version_say_nothing_about_the_champion(production):
+    production.tell(production.say(300, seed=32, wrong=0.5, version=7))
+    record = production.look("other")
+    assert record.verdict.answer is Answer.NOT_ENOUGH_DATA
+    assert record.numbers["predictions_of_other_versions"] == 300
+
+
+def test_one_episode_lasts_until_a_healthy_look_and_is_retrained_once(production):
+    ids = []
+    for seed in (40, 41):
+        production.tell(production.say(300, seed=seed, wrong=0.4, shift=3.0))
+        ids.append(production.look(f"look {seed}"))
+    assert ids[0].episode == ids[1].episode == "look 40"
+    first = production.decide("decide 1", ids[0].id)
+    assert first.summary["answer"] == "yes"
+    assert first.summary["episode"] == "look 40"
+    again = production.decide("decide 2", ids[1].id)
+    assert again.summary["answer"] == "no"
+    assert "has had its retraining" in str(again.summary["reasons"])
+    assert production.store.undecided("small") is None
+
+
+def test_a_decision_that_is_retried_is_recorded_once(production):
+    production.tell(production.say(300, seed=42, wrong=0.4))
+    record = production.look("look")
+    for _ in range(2):
+        assert production.decide("same run", record.id).summary["answer"] == "yes"
+    assert [one.event for one in production.store.history("small")].count("retraining") == 1
+
+
+def test_an_alarm_without_labels_waits_for_them(production):
+    production.say(300, seed=43, shift=3.0)
+    record = production.look("look")
+    assert production.store.undecided("small") == record
+    decision = production.decide("decide", record.id)
+    assert decision.summary["answer"] == "not_enough_data"
+    assert "0 of 200" in str(decision.summary["reasons"])
+
+
+def test_a_decision_on_nothing_says_what_to_run(production):
+    with pytest.raises(ArtifactError, match="small__monitor"):
+        production.decide("decide", "nothing")
+
+
+def test_an_episode_ends_where_a_new_champion_begins(production):
+    production.tell(production.say(600, seed=44, wrong=0.4, shift=3.0))
+    production.look("look")
+    champion = production.store.champion("small")
+    production.store.set_champion(
+        "small", replace_champion(champion, version=2, promoted_at=clock.text(clock.now()))
+    )
+    production.tell(production.say(300, seed=45, wrong=0.4, shift=3.0, version=2))
+    assert production.look("after").episode == "after"
+
+
+def replace_champion(champion, **changes):
+    return champion.model_copy(update=changes)
+
+
+def test_the_watch_imports_no_tensorflow(production, tmp_path):
+    import subprocess
+    import sys
+
+    from tests.server import PROJECT, environment
+
+    production.tell(production.say(300, seed=46))
+    code = (
+        "import sys; from pathlib import Path; from tests.small import Small; "
+        "from pipeline_tasks import loop; folder = Path(sys.argv[1]); "
+        "run = Small(folder, folder / 'rows.csv', folder / 'small.yaml').run('apart'); "
+        "loop.function('monitor')(run, window=loop.function('collect')(run)); "
+        "assert not {'tensorflow', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    subprocess.run(command, check=True, cwd=PROJECT, env=environment())

@@ -1,0 +1,100 @@
+"""A real model server in a process of its own, for tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PROJECT = Path(__file__).parent.parent
+
+
+class Server:
+    """`python -m pipeline_tasks.serving` over a models folder and a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.models, self.store = folder / "models", folder / "store"
+        self.models.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = folder / f"server-{self.port}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Server:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*COMMAND, "--port", str(self.port), *self._folders()],
+                cwd=PROJECT,
+                env=environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.wait(lambda: self.answers("/livez"))
+        return self
+
+    def answers(self, path: str) -> bool:
+        """A GET of `path` has status 200."""
+        try:
+            return httpx.get(self.url + path, timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def post(self, path: str, content: Any, **headers: str) -> httpx.Response:
+        """POST JSON, or bytes as they are."""
+        body = {"content": content} if isinstance(content, bytes) else {"json": content}
+        return httpx.post(self.url + path, headers=headers, timeout=60, **body)
+
+    def wait(self, is_true: Any, seconds: float = 60) -> None:
+        """Wait until `is_true()`; fails with the server's log."""
+        deadline = time.monotonic() + seconds
+        while not is_true():
+            assert self._process is not None
+            assert self._process.poll() is None, self._log.read_text()
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout=30)
+
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text()
+
+    def _folders(self) -> list[str]:
+        return ["--models", str(self.models), "--store", str(self.store)]
+
+
+COMMAND = [sys.executable, "-m", "pipeline_tasks.serving"]
+
+
+def free_port() -> int:
+    """A port nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment for a process of a test: bytecode is written, the project can be imported."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "PERENNIAL"))}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    path = os.pathsep.join([str(PROJECT), str(PROJECT / "plugins")])
+    return kept | {"PYTHONPATH": path} | changes
