@@ -8,8 +8,8 @@ import sys
 from rich.console import Console
 
 from local.demo import demo
-from local.environment import Local, LocalError
-from local.services import running, welcome
+from local.environment import USER, Local, LocalError
+from local.services import running
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     try:
         local = Local()
         with running(local, console) as services:
-            welcome(local, console)
+            _welcome(local, console)
             status = demo(services, console) if arguments.command == "demo" else 0
             if arguments.command == "up" or arguments.stay:
                 services.watch()
@@ -35,6 +35,25 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0 if arguments.command == "up" else 130
     return status
+
+
+def _welcome(local: Local, console: Console) -> None:
+    """Where everything is, how to log in, what to click."""
+    console.print(
+        f"""
+[bold]Perennial is up.[/bold]
+  Airflow       {local.ui}
+  log in as     {USER}, password {local.password()}  (kept in {local.password_file})
+  model server  {local.server}/v1/models/digits
+  logs          {local.logs}
+
+  What next: open "digits · train" and press Trigger; when it is green, ask the model:
+    curl -s {local.server}/v1/models/digits/metadata
+  "digits · monitor" looks at production every 15 minutes, "digits · retrain" waits for trouble,
+  "digits · rollback" goes back to an earlier version. Ctrl-C stops everything; history stays.
+""",
+        highlight=False,
+    )
 
 
 if __name__ == "__main__":

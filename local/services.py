@@ -18,7 +18,7 @@ import httpx
 import psutil
 from rich.console import Console
 
-from local.environment import HOST, USER, Local, LocalError
+from local.environment import HOST, Local, LocalError
 from pipeline_tasks.config import PROJECT
 from pipeline_tasks.core.fingerprint import digest_of_file
 
@@ -210,25 +210,6 @@ def running(local: Local, console: Console) -> Iterator[Services]:
             with console.status("stopping ..."):
                 services.stop()
             console.print("stopped")
-
-
-def welcome(local: Local, console: Console) -> None:
-    """Where everything is, how to log in, what to click."""
-    console.print(
-        f"""
-[bold]Perennial is up.[/bold]
-  Airflow       {local.ui}
-  log in as     {USER}, password {local.password()}  (kept in {local.password_file})
-  model server  {local.server}/v1/models/digits
-  logs          {local.logs}
-
-  What next: open "digits · train" and press Trigger; when it is green, ask the model:
-    curl -s {local.server}/v1/models/digits/metadata
-  "digits · monitor" looks at production every 15 minutes, "digits · retrain" waits for trouble,
-  "digits · rollback" goes back to an earlier version. Ctrl-C stops everything; history stays.
-""",
-        highlight=False,
-    )
 
 
 @contextmanager

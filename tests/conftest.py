@@ -1,13 +1,32 @@
-"""A small pipeline of its own for each test: a CSV file, a YAML file, a store."""
+"""What every test gets: an Airflow home of its own, and a small pipeline on demand."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.small import Small, write_small
+PROJECT = Path(__file__).parent.parent
+
+# Airflow reads these when it is imported, so they are set before any test is collected.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+for name in [name for name in os.environ if name.startswith(("AIRFLOW", "PERENNIAL_"))]:
+    if name != "PERENNIAL_TEST_DATA":
+        del os.environ[name]
+_airflow = tempfile.TemporaryDirectory(prefix="airflow-of-tests-")
+os.environ |= {
+    "AIRFLOW_HOME": _airflow.name,
+    "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "PERENNIAL_HOME": f"{_airflow.name}/perennial",
+}
+
+from tests.small import Small, write_small  # noqa: E402
 
 
 @pytest.fixture

@@ -1,0 +1,158 @@
+"""The DAGs as Airflow reads them: their tasks, forms, docs, schedules and assets."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.server import PROJECT, environment
+
+HEAVY = ["tensorflow", "keras", "pandas", "numpy", "sklearn", "scipy", "matplotlib", "pandera"]
+FILES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
+LOOP = ["ingest", "check", "prepare", "train", "evaluate", "gate", "export", "verify", "deploy"]
+THREE_MISTAKES = """\
+source: {kind: cvs, path: rows.csv}
+columns:
+  width: {type: number}
+label: {name: kind, classes: [0, 1]}
+model:
+  kind: mlp
+  dropout: 1.5
+training:
+  epochs: many
+"""
+
+
+@pytest.fixture(scope="module")
+def dags():
+    return read(PROJECT / "dags" / "pipelines")[0]
+
+
+def read(pipelines: Path):
+    """Airflow's DagBag of our DAG files, and its import errors."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    os.environ["PERENNIAL_PIPELINES"] = str(pipelines)
+    try:
+        bag = DagBag(dag_folder=PROJECT / "dags")
+    finally:
+        del os.environ["PERENNIAL_PIPELINES"]
+    return bag.dags, bag.import_errors
+
+
+def chain(dag) -> list[str]:
+    return [task.task_id for task in dag.topological_sort()]
+
+
+def test_one_pipeline_file_is_four_dags(dags):
+    assert sorted(dags) == [
+        f"digits__{name}" for name in ("monitor", "retrain", "rollback", "train")
+    ]
+
+
+def test_the_training_loop_is_one_chain_from_data_to_deployment(dags):
+    dag = dags["digits__train"]
+    assert chain(dag) == LOOP
+    for earlier, later in itertools.pairwise(LOOP):
+        assert dag.get_task(earlier).downstream_task_ids == {later}
+
+
+def test_the_other_dags_are_chains_too(dags):
+    assert chain(dags["digits__monitor"]) == ["collect", "monitor"]
+    assert chain(dags["digits__retrain"]) == ["watch", "decide", "trigger"]
+    assert chain(dags["digits__rollback"]) == ["rollback"]
+
+
+def test_every_dag_and_every_task_explains_itself(dags):
+    for dag in dags.values():
+        assert "digits" in dag.doc_md
+        assert dag.description
+        for task in dag.tasks:
+            assert len(task.doc_md) > 40, task.task_id
+
+
+def test_one_run_at_a_time_and_retries_that_wait_longer_each_time(dags):
+    for dag in dags.values():
+        assert dag.max_active_runs == 1
+        for task in dag.tasks:
+            assert task.retries == 3
+            assert task.retry_exponential_backoff
+            assert task.retry_delay < task.max_retry_delay == timedelta(minutes=10)
+
+
+def test_training_runs_every_night_and_retraining_watches_all_the_time(dags):
+    assert dags["digits__train"].timetable.expression == "0 2 * * *"
+    assert dags["digits__monitor"].timetable.expression == "*/15 * * * *"
+    assert type(dags["digits__retrain"].timetable).__name__ == "ContinuousTimetable"
+    assert not any(dag.catchup for dag in dags.values())
+
+
+def test_the_trigger_form_has_typed_and_described_parameters(dags):
+    params = dags["digits__train"].params
+    assert params["epochs"] == 60
+    for name in ("epochs", "batch_size", "learning_rate", "patience", "seed", "force", "reason"):
+        param = params.get_param(name)
+        assert param.schema["type"]
+        assert len(param.description) > 10
+    with pytest.raises(Exception, match="less than the minimum"):
+        params["epochs"] = 0
+        params.validate()
+
+
+def test_a_rollback_asks_for_a_reason(dags):
+    params = dags["digits__rollback"].params
+    assert params.get_param("reason").schema["minLength"] == 3
+    assert params.get_param("version").schema["type"] == ["null", "integer"]
+
+
+def test_assets_link_data_model_and_deployment(dags):
+    dag = dags["digits__train"]
+
+    def names(assets):
+        return [asset.name for asset in assets]
+
+    assert names(dag.get_task("prepare").outlets) == names(dag.get_task("train").inlets)
+    assert names(dag.get_task("train").outlets) == names(dag.get_task("deploy").inlets)
+    deployed = names(dag.get_task("deploy").outlets)
+    assert deployed == ["digits deployment"]
+    assert names(dags["digits__monitor"].get_task("collect").inlets) == deployed
+
+
+def test_the_configuration_is_passed_by_value(dags):
+    content = dags["digits__train"].get_task("train").pipeline
+    assert content["name"] == "digits"
+    assert content["model"]["kind"] == "mlp"
+
+
+def test_a_broken_file_is_one_import_error_with_every_mistake_and_the_others_run_on(tmp_path):
+    good = yaml.safe_load((PROJECT / "dags" / "pipelines" / "digits.yaml").read_text())
+    (tmp_path / "good.yaml").write_text(yaml.safe_dump(good))
+    (tmp_path / "broken.yaml").write_text(THREE_MISTAKES)
+    dags, errors = read(tmp_path)
+    assert sorted(dags) == [f"good__{name}" for name in ("monitor", "retrain", "rollback", "train")]
+    [(path, text)] = errors.items()
+    assert Path(path).name == "problems.py"
+    for mistake in ("broken.yaml:1: source.kind", "broken.yaml:7: model.dropout", ":9: training"):
+        assert mistake in text
+    assert "add pipeline_tasks/sources/cvs.py" in text
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_parsing_a_dag_file_imports_nothing_heavy(name):
+    code = (
+        "import runpy, sys; import airflow.sdk; runpy.run_path(sys.argv[1]); "
+        f"print(sorted(set({HEAVY}) & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(PROJECT / "dags" / name)]
+    home = {"AIRFLOW_HOME": os.environ["AIRFLOW_HOME"]}
+    reply = subprocess.run(
+        command, env=environment(**home), check=True, capture_output=True, text=True
+    )
+    assert reply.stdout.splitlines()[-1] == "[]"

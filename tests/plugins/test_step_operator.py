@@ -1,0 +1,170 @@
+"""The adapter: steps as tasks, errors as Airflow's, decisions that skip."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    DownstreamTasksSkipped,
+    TaskDeferred,
+)
+
+from perennial.operators.step import DecisionOperator, StepOperator
+from perennial.sensors.degradation import DegradationSensor
+from perennial.triggers.degradation import DegradationTrigger
+from pipeline_tasks import loop
+from pipeline_tasks.core.errors import DataError, TransientError
+from pipeline_tasks.core.values import Ref
+
+REF = Ref(pipeline="small", run="run", artifact="raw", digest="d", summary={"rows": 3})
+
+
+class TaskInstance:
+    """XCom as a dictionary."""
+
+    def __init__(self, **values):
+        self.values = values
+
+    def xcom_pull(self, task):
+        return self.values.get(task)
+
+    def xcom_push(self, key, value):
+        self.values[key] = value
+
+
+def context(params=None, **pulled):
+    run = SimpleNamespace(run_id="run 1", triggering_user_name="ana", run_type=None)
+    return {
+        "params": params or {},
+        "dag_run": run,
+        "ti": TaskInstance(**pulled),
+        "outlet_events": {},
+    }
+
+
+@pytest.fixture
+def pipeline(small):
+    return small().run().config
+
+
+@pytest.fixture
+def step(monkeypatch):
+    """Puts a function in a step's place and keeps what it is called with."""
+    calls = []
+
+    def put(outcome):
+        def function(run, **arguments):
+            calls.append((run, arguments))
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        monkeypatch.setattr(loop, "function", lambda name: function)
+        return calls
+
+    return put
+
+
+def test_a_step_gets_its_run_and_its_inputs_and_leaves_a_reference(pipeline, step):
+    calls = step(REF)
+    operator = StepOperator(step="check", pipeline=pipeline, inputs={"raw": "ingest"})
+    left = operator.execute(context(ingest=REF.model_dump(mode="json")))
+    assert Ref.model_validate(left) == REF
+    [(run, arguments)] = calls
+    assert (run.id, run.by, run.config) == ("run 1", "ana", pipeline)
+    assert arguments == {"raw": REF}
+
+
+def test_the_forms_parameters_reach_the_run(pipeline, step):
+    calls = step(REF)
+    params = {"epochs": 3, "learning_rate": 0.5, "force": True, "reason": "to see"}
+    StepOperator(step="ingest", pipeline=pipeline).execute(context(params))
+    run = calls[0][0]
+    assert (run.config.training.epochs, run.config.training.learning_rate) == (3, 0.5)
+    assert run.force
+
+
+def test_a_mistake_fails_at_once_and_a_passing_trouble_is_retried(pipeline, step):
+    operator = StepOperator(step="ingest", pipeline=pipeline)
+    step(DataError("rows.csv, row 3: 'x'", fix="mend the row"))
+    with pytest.raises(AirflowFailException, match=r"DataError: rows.csv, row 3.*\n.*mend the row"):
+        operator.execute(context())
+    step(TransientError("no answer"))
+    with pytest.raises(AirflowException, match="TransientError: no answer") as caught:
+        operator.execute(context())
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_a_parameter_out_of_range_fails_at_once(pipeline, step):
+    step(REF)
+    with pytest.raises(AirflowFailException, match="epochs"):
+        StepOperator(step="ingest", pipeline=pipeline).execute(context({"epochs": 0}))
+
+
+def test_a_refusal_skips_what_follows_and_passes_its_reasons_on(pipeline, step):
+    step(REF.model_copy(update={"summary": {"answer": "no", "reasons": "worse"}}))
+    operator = DecisionOperator(step="gate", pipeline=pipeline)
+    given = context()
+    with pytest.raises(DownstreamTasksSkipped):
+        operator.execute(given)
+    assert given["ti"].values["return_value"]["summary"]["reasons"] == "worse"
+    step(REF.model_copy(update={"summary": {"answer": "yes", "reasons": "better"}}))
+    assert operator.execute(context())["summary"]["answer"] == "yes"
+
+
+def test_the_task_explains_itself_with_the_steps_docstring(pipeline):
+    from pipeline_tasks.steps.train import train
+
+    assert StepOperator(step="train", pipeline=pipeline).doc_md.split() == train.__doc__.split()
+
+
+def test_the_sensor_defers_without_a_time_limit_while_all_is_well(tmp_path, monkeypatch):
+    monkeypatch.setenv("PERENNIAL_STORE", str(tmp_path))
+    sensor = DegradationSensor(task_id="watch", pipeline="small", poll_seconds=1)
+    with pytest.raises(TaskDeferred) as caught:
+        sensor.execute(context())
+    assert caught.value.timeout is None
+    path, arguments = caught.value.trigger.serialize()
+    assert path == "perennial.triggers.degradation.DegradationTrigger"
+    assert DegradationTrigger(**arguments).serialize() == (path, arguments)
+
+
+def test_the_trigger_fires_once_the_newest_verdict_is_degraded(tmp_path, monkeypatch):
+    import asyncio
+
+    from pipeline_tasks.core.store import Store
+    from pipeline_tasks.core.values import Answer, MonitoringRecord, Verdict
+
+    monkeypatch.setenv("PERENNIAL_STORE", str(tmp_path))
+
+    def record(name, answer):
+        Store(tmp_path).record_monitoring(
+            "small",
+            MonitoringRecord(
+                id=name,
+                at=name,
+                version=1,
+                verdict=Verdict(answer=answer, reasons=("r",)),
+                causes=(),
+                episode=name,
+                report=REF,
+                numbers={},
+                prediction_watermark="",
+                label_watermark="",
+            ),
+        )
+
+    async def watch():
+        trigger = DegradationTrigger("small", 0.05)
+        events = trigger.run()
+        first = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.2)
+        assert not first.done()
+        record("bad", Answer.YES)
+        return (await asyncio.wait_for(first, 5)).payload
+
+    record("good", Answer.NO)
+    assert asyncio.run(watch()) == "bad"
