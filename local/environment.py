@@ -76,6 +76,8 @@ class Local:
             "PERENNIAL_STORE": os.environ.get("PERENNIAL_STORE") or str(self.home / "store"),
             "PERENNIAL_MODELS": os.environ.get("PERENNIAL_MODELS") or str(self.home / "models"),
             "PERENNIAL_SERVER": self.server,
+            # Airflow's own, in every task's log; nothing a reader of that log could do about it.
+            "PYTHONWARNINGS": "ignore:GitWildMatchPattern",
         }
 
     def _airflow(self) -> dict[str, str]:

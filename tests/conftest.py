@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ os.environ |= {
     "PERENNIAL_HOME": f"{_airflow.name}/perennial",
 }
 
+from tests.live import Live  # noqa: E402
 from tests.small import Small, write_small  # noqa: E402
 
 
@@ -37,3 +38,16 @@ def small(tmp_path: Path) -> Callable[..., Small]:
         return write_small(tmp_path, **changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """`make demo STAY=1`, once for all tests that look at the real thing; it stays up."""
+    found = Live(tmp_path_factory.mktemp("live"))
+    found.write_pipelines()
+    found.start("demo", "--stay")
+    try:
+        found.wait_for((found.home / "demo.json").is_file, "demo.json", seconds=400)
+        yield found
+    finally:
+        found.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -114,8 +115,11 @@ class Client:
         content: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
+        # A missing number travels as NaN, which the server's contract allows and httpx refuses.
+        body = None if content is None else json.dumps(content).encode()
+        typed = {"content-type": "application/json", **(headers or {})}
         try:
-            return self._http.request(method, path, json=content, headers=headers)
+            return self._http.request(method, path, content=body, headers=typed)
         except httpx.TransportError as error:
             raise TransientError(
                 f"no answer from the model server at {self.url}: {error or type(error).__name__}",

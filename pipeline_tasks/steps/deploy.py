@@ -7,7 +7,6 @@ import logging
 
 from pipeline_tasks import publishing
 from pipeline_tasks.core import clock, registry
-from pipeline_tasks.core.errors import PipelineError
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
 from pipeline_tasks.run import Run, step
 
@@ -37,7 +36,7 @@ def deploy(
         log.info("published version %s; waiting for the target to take it", version)
         try:
             part.confirm(params, run, version, source)
-        except PipelineError:
+        except BaseException:  # whatever it was, a version nobody has confirmed must not answer
             publishing.withdraw(folder, version)
             log.error("withdrew version %s: the champion stays as it was", version)
             raise

@@ -15,6 +15,8 @@ from pipeline_tasks.run import Run
 
 log = logging.getLogger(__name__)
 
+READY_SECONDS = 5
+
 
 class Params(Frozen):
     """How long the server may take."""
@@ -31,7 +33,7 @@ def check_ready(params: Params, run: Run) -> None:
     """Raises TransientError when the server does not answer."""
     from pipeline_tasks.serving.client import Client
 
-    Client(run.server).check_alive()
+    Client(run.server, timeout_seconds=READY_SECONDS).check_alive()
 
 
 def confirm(params: Params, run: Run, version: int, exported: Path) -> None:

@@ -26,6 +26,11 @@ def test_every_row_is_logged_with_id_version_answer_and_latency(server):
     assert second.latency_ms > 0
 
 
+def test_a_missing_number_is_asked_as_nan(server):
+    answers, _, _ = Client(server.url).predict("small", [ROW | {"height": float("nan")}])
+    assert answers[0]["label"] in (0, 1)
+
+
 def test_a_probe_is_answered_and_not_logged(server):
     client = Client(server.url)
     client.predict("small", [ROW], is_probe=True)
