@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parent.parent
 # Airflow reads these when it is imported, so they are set before any test is collected.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in [name for name in os.environ if name.startswith(("AIRFLOW", "PERENNIAL_"))]:
-    if name != "PERENNIAL_TEST_DATA":
+    if name not in ("PERENNIAL_TEST_DATA", "PERENNIAL_SCREENSHOTS"):
         del os.environ[name]
 _airflow = tempfile.TemporaryDirectory(prefix="airflow-of-tests-")
 os.environ |= {

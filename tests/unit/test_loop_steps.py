@@ -192,3 +192,18 @@ def test_rolling_back_serves_the_version_before_and_keeps_the_reason(small):
     assert champion.version == 2
     with pytest.raises(ConfigError, match="needs a reason"):
         loop.function("rollback")(run, version=1, reason=" ")
+
+
+def test_a_version_that_could_not_be_confirmed_is_withdrawn_whatever_happened(small, monkeypatch):
+    from pipeline_tasks.targets import archive
+
+    def fail(*_):
+        raise RuntimeError("something nobody thought of")
+
+    monkeypatch.setattr(archive, "confirm", fail)
+    made = small()
+    with pytest.raises(RuntimeError):
+        made.steps()
+    assert made.run().store.champion("small") is None
+    archived = made.run().store.root / "small" / "archive"
+    assert not list(archived.glob("[0-9]*"))
