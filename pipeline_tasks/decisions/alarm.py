@@ -38,6 +38,7 @@ class Service:
     """How the server does; None where there is nothing to say."""
 
     is_answering: bool | None = None
+    latency_p50_ms: float | None = None
     latency_p99_ms: float | None = None
     memory_mb: float | None = None
 
@@ -121,7 +122,8 @@ def _judge_service(rules: Monitoring, service: Service) -> list[tuple[str, bool,
             (
                 "service",
                 is_slow,
-                f"p99 latency {service.latency_p99_ms:.1f} ms (limit {rules.latency_p99_ms:g})",
+                f"latency p50 {service.latency_p50_ms:.1f} ms, p99 {service.latency_p99_ms:.1f} ms "
+                f"(limit {rules.latency_p99_ms:g})",
             )
         )
     if service.memory_mb is not None:

@@ -33,18 +33,20 @@ def monitor(run: Run, window: Ref) -> Ref:
     champion = run.store.champion(run.config.name)
     findings: list[Finding] = []
     quality = None
+    service = _service(run.config, folder, facts)
     if champion is None or champion.version != facts["version"]:
         judged = _nothing_to_judge(run, champion)
     else:
         quality = _quality(run, folder, champion)
         findings = _findings(run, folder, champion)
-        judged = _judge(run.config, folder, facts, quality, findings)
+        judged = _judge(run.config, facts, quality, findings, service)
     with run.write("monitoring") as draft:
         report = {
             "verdict": judged.verdict.model_dump(mode="json"),
             "causes": judged.causes,
             "window": facts,
             "quality": quality.__dict__ if quality else None,
+            "service": service.__dict__,
             "drift": [one.model_dump(mode="json") for one in findings],
         }
         (draft.folder / "report.json").write_text(json.dumps(report, indent=1))
@@ -131,22 +133,27 @@ def _features(arrays: rows.Arrays, config: PipelineConfig) -> dict[str, NDArray[
     return features
 
 
-def _judge(
-    config: PipelineConfig,
-    window: Path,
-    facts: Any,
-    quality: Quality | None,
-    findings: list[Finding],
-) -> Alarm:
+def _service(config: PipelineConfig, window: Path, facts: Any) -> Service:
     import numpy as np
 
     latencies = rows.read_arrays(window / "window.npz")["_latency_ms"].astype("float64")
     is_enough = len(latencies) >= config.monitoring.minimum_rows
-    service = Service(
+    p50, p99 = np.percentile(latencies, (50, 99)).tolist() if is_enough else (None, None)
+    return Service(
         is_answering=facts["server_is_answering"],
-        latency_p99_ms=float(np.percentile(latencies, 99)) if is_enough else None,
+        latency_p50_ms=p50,
+        latency_p99_ms=p99,
         memory_mb=facts["server_memory_mb"],
     )
+
+
+def _judge(
+    config: PipelineConfig,
+    facts: Any,
+    quality: Quality | None,
+    findings: list[Finding],
+    service: Service,
+) -> Alarm:
     drifts = [
         Drift(
             feature=one.feature,

@@ -36,8 +36,12 @@ def test_steady_inputs_and_good_answers_are_healthy_and_the_reasons_say_so():
         ({"found": quality(float("nan"))}, ("quality",), "accuracy nan"),
         ({"drifts": (STEADY, MOVED)}, ("drift",), "1 of 2 features have drifted: height by 0.40"),
         ({"service": Service(False)}, ("service",), "does not answer"),
-        ({"service": Service(True, 150.0)}, ("service",), "150.0 ms (limit 100)"),
-        ({"service": Service(True, 1.0, 2000.0)}, ("service",), "2000 MB (limit 1000)"),
+        (
+            {"service": Service(True, 5.0, 150.0)},
+            ("service",),
+            "p50 5.0 ms, p99 150.0 ms (limit 100)",
+        ),
+        ({"service": Service(True, 1.0, 2.0, 2000.0)}, ("service",), "2000 MB (limit 1000)"),
         ({"found": quality(0.5), "drifts": (MOVED,)}, ("quality", "drift"), "45.0 points"),
     ],
 )
