@@ -110,7 +110,8 @@ def _service(run: Run) -> dict[str, Scalar]:
     from pipeline_tasks.serving.client import Client
 
     try:
-        megabytes = Client(run.server).memory_bytes() / 1e6
+        with Client(run.server) as client:
+            megabytes = client.memory_bytes() / 1e6
     except TransientError:
         return {"server_is_answering": False, "server_memory_mb": None}
     return {"server_is_answering": True, "server_memory_mb": round(megabytes, 1)}

@@ -33,7 +33,8 @@ def check_ready(params: Params, run: Run) -> None:
     """Raises TransientError when the server does not answer."""
     from pipeline_tasks.serving.client import Client
 
-    Client(run.server, timeout_seconds=READY_SECONDS).check_alive()
+    with Client(run.server, timeout_seconds=READY_SECONDS) as client:
+        client.check_alive()
 
 
 def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
@@ -43,11 +44,11 @@ def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
     """
     from pipeline_tasks.serving.client import Client
 
-    client = Client(run.server)
     began = time.monotonic()
-    client.wait_available(run.config.name, version, timeout_seconds=params.timeout_seconds)
     instances, expected = golden.questions(exported)
-    found, answered_by, _ = client.predict(run.config.name, instances, is_probe=True)
+    with Client(run.server) as client:
+        client.wait_available(run.config.name, version, timeout_seconds=params.timeout_seconds)
+        found, answered_by, _ = client.predict(run.config.name, instances, is_probe=True)
     if answered_by != version:
         raise DeploymentError(
             f"traffic for {run.config.name} is answered by version {answered_by}",
