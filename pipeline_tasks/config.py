@@ -8,142 +8,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from pipeline_tasks.core import registry
-from pipeline_tasks.core.errors import ConfigError, UnknownPartError
+from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.settings import (
+    Column,
+    Label,
+    MetricName,
+    Monitoring,
+    Part,
+    Promotion,
+    Retraining,
+    Split,
+    Training,
+    part_of,
+)
 
 PROJECT = Path(__file__).parent.parent
 PIPELINE_NAME = r"^[a-z][a-z0-9_]{0,62}$"
-
-
-class Part(BaseModel):
-    """One interchangeable part: `kind` names its file, the other keys are that file's Params."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    kind: str
-
-    def settings(self) -> dict[str, JsonValue]:
-        """Everything but the kind."""
-        return dict(self.__pydantic_extra__ or {})
-
-
-def _part_of(folder: str) -> AfterValidator:
-    def check(part: Part) -> Part:
-        try:
-            registry.params(folder, part.kind, part.settings())
-        except UnknownPartError as error:
-            raise PydanticCustomError("unknown_part", "{text}", {"text": str(error)}) from error
-        except ValidationError as error:
-            raise PydanticCustomError("part", "", {"errors": error.errors()}) from error
-        return part
-
-    return AfterValidator(check)
-
-
-def _metric(kind: str) -> str:
-    try:
-        registry.part("metrics", kind)
-    except UnknownPartError as error:
-        raise PydanticCustomError("unknown_part", "{text}", {"text": str(error)}) from error
-    return kind
-
-
-MetricName = Annotated[str, AfterValidator(_metric)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Column(Frozen):
-    """One input of the model, as the source delivers it and as a client sends it."""
-
-    type: Literal["number", "category", "image"]
-    minimum: float | None = Field(None, alias="min")
-    maximum: float | None = Field(None, alias="max")
-    values: tuple[str, ...] | None = None
-    shape: tuple[int, int] | tuple[int, int, int] | None = None
-    nullable: bool = False
-
-    @model_validator(mode="after")
-    def _shape_is_for_images(self) -> Self:
-        if (self.type == "image") != (self.shape is not None):
-            raise ValueError("an image needs `shape: [height, width]`, and nothing else has one")
-        return self
-
-
-class Label(Frozen):
-    """What the model answers: one of these classes."""
-
-    name: str
-    classes: tuple[int, ...] | tuple[str, ...] = Field(min_length=2)
-
-
-class Split(Frozen):
-    """How rows are divided: disjoint, and the same row on the same side in every run."""
-
-    by: Literal["hash", "time"] = Field(
-        "hash", description="hash: by the row's content; time: the last rows validate and test"
-    )
-    validation: Share = 0.15
-    test: Share = 0.15
-
-
-class Training(Frozen):
-    """How the model learns. These are the parameters of the trigger form."""
-
-    epochs: int = Field(20, ge=1, le=10_000, description="Passes over the training rows, at most.")
-    batch_size: int = Field(64, ge=1, le=100_000, description="Rows in one gradient step.")
-    learning_rate: float = Field(0.001, gt=0, le=10, description="Step size of Adam.")
-    patience: int = Field(
-        5,
-        ge=0,
-        le=1000,
-        description="Epochs without a better validation loss before training stops early and "
-        "keeps the best weights. 0 never stops early.",
-    )
-    seed: int = Field(7, ge=0, description="Same seed, same rows: the same weights.")
-
-
-class Promotion(Frozen):
-    """What a candidate must show before it replaces the champion."""
-
-    metric: MetricName = "accuracy"
-    minimum: float = Field(0.0, description="On held-out rows, champion or not.")
-    margin: float = Field(0.0, description="How much worse than the champion is still no loss.")
-    minimum_rows: int = Field(30, ge=1, description="Held-out rows below which nothing is proven.")
-
-
-class Monitoring(Frozen):
-    """What production must keep to, and how often it is looked at."""
-
-    schedule: str = "*/15 * * * *"
-    detector: Annotated[Part, _part_of("detectors")] = Part(kind="histogram")
-    minimum_rows: int = Field(100, ge=1, description="Rows below which there is no verdict.")
-    quality_drop: float = Field(0.05, gt=0, description="Fall of the promotion metric that alarms.")
-    latency_p99_ms: float = Field(250, gt=0)
-    memory_mb: float = Field(4000, gt=0)
-
-
-class Retraining(Frozen):
-    """When a degraded verdict is worth a training run."""
-
-    cooldown_minutes: float = Field(60, ge=0, description="Least time between two retrainings.")
-    minimum_labelled: int = Field(200, ge=1, description="Labelled observations it takes.")
-    recent_share: float = Field(
-        0.4, gt=0, lt=1, description="Latest labelled observations, kept to judge the candidate."
-    )
-    maximum_recent: int = Field(500, ge=1, description="Rows of that window, at most.")
-    maximum_observations: int = Field(100_000, ge=1, description="Newest ones used, at most.")
 
 
 class PipelineConfig(Frozen):
@@ -155,19 +38,30 @@ class PipelineConfig(Frozen):
     schedule: str | None = "0 2 * * *"
     paused: bool = True
     retries: int = Field(3, ge=0)
-    source: Annotated[Part, _part_of("sources")]
+    source: Annotated[Part, part_of("sources")]
     columns: dict[str, Column] = Field(min_length=1)
     label: Label
     drop_duplicates: bool = True
     split: Split = Split()
-    model: Annotated[Part, _part_of("models")]
+    model: Annotated[Part, part_of("models")]
     training: Training = Training()
     metrics: tuple[MetricName, ...] = ("accuracy", "precision", "recall", "f1")
     promotion: Promotion = Promotion()
-    target: Annotated[Part, _part_of("targets")] = Part(kind="model_server")
+    target: Annotated[Part, part_of("targets")] = Part(kind="model_server")
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
-    notifiers: tuple[Annotated[Part, _part_of("notifiers")], ...] = (Part(kind="log"),)
+    notifiers: tuple[Annotated[Part, part_of("notifiers")], ...] = (Part(kind="log"),)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_number_has_other_metrics(cls, content: Any) -> Any:
+        label = content.get("label") if isinstance(content, dict) else None
+        if not isinstance(label, dict) or label.get("type") != "number":
+            return content
+        promotion = content.get("promotion", {})
+        if isinstance(promotion, dict):
+            promotion = {"metric": "rmse"} | promotion
+        return {"metrics": ["rmse", "mae", "r2"]} | content | {"promotion": promotion}
 
     @model_validator(mode="after")
     def _label_is_no_column(self) -> Self:
@@ -176,6 +70,13 @@ class PipelineConfig(Frozen):
         if self.promotion.metric not in self.metrics:
             raise ValueError(f"promotion.metric {self.promotion.metric!r} must be in metrics")
         return self
+
+    @property
+    def task(self) -> Literal["binary", "multiclass", "regression"]:
+        """What kind of answer the label asks for."""
+        if self.label.type == "number":
+            return "regression"
+        return "binary" if len(self.label.classes) == 2 else "multiclass"
 
     def section(self, name: str) -> JsonValue:
         """One top-level key of the file as JSON."""

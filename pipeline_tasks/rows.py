@@ -7,8 +7,9 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks.config import Column, PipelineConfig
+from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.observations import Observation, Prediction
+from pipeline_tasks.settings import Column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,16 +36,19 @@ def pixels(name: str, column: Column) -> list[str]:
 
 
 def to_arrays(frame: pd.DataFrame, config: PipelineConfig) -> Arrays:
-    """One array for each column, and `_label`: the index of the row's class.
+    """One array for each column, and `_label`: the index of the row's class, or its number.
 
     number: float32 (n,), NaN where missing; category: str (n,), "" where missing;
-    image: float32 (n, height, width[, channels]); `_label`: int64 (n,).
+    image: float32 (n, height, width[, channels]); `_label`: int64 (n,), or float32 for a number.
     """
     import numpy as np
 
     arrays: Arrays = {name: _array(frame, name, column) for name, column in config.columns.items()}
-    index = {value: position for position, value in enumerate(config.label.classes)}
-    arrays[LABEL] = frame[config.label.name].map(index).to_numpy(dtype=np.int64)
+    if config.task == "regression":
+        arrays[LABEL] = frame[config.label.name].to_numpy(dtype=np.float32)
+    else:
+        index = {value: position for position, value in enumerate(config.label.classes)}
+        arrays[LABEL] = frame[config.label.name].map(index).to_numpy(dtype=np.int64)
     return arrays
 
 

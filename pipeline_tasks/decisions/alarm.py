@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline_tasks.config import Monitoring
 from pipeline_tasks.core.values import Answer, Verdict
+from pipeline_tasks.settings import Monitoring
 
 CERTAINTY_Z = 2.326  # one-sided 1 %
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline_tasks.config import Promotion
 from pipeline_tasks.core.values import Answer, Verdict
+from pipeline_tasks.settings import Promotion
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline_tasks.config import Retraining
 from pipeline_tasks.core.values import Answer, Verdict
+from pipeline_tasks.settings import Retraining
 
 MENDED_BY_TRAINING = {"quality", "drift"}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_tasks import rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.learning import encoding, network
 
@@ -23,7 +24,8 @@ def trained(
 ) -> tuple[keras.Model, Callable[..., dict[str, tf.Tensor]]]:
     """The network with its trained weights, and a function from raw columns to the answer.
 
-    The answer: `label` (int64 or string, (n,)) and `probabilities` (float32, (n, classes)).
+    The answer: `label` (int64 or string, (n,)) and `probabilities` (float32, (n, classes)); for a
+    number `value` (float32, (n,)).
     """
     import tensorflow as tf
 
@@ -32,17 +34,30 @@ def trained(
     blank |= {name: tf.constant([""]) for name, spec in specs.items() if spec.dtype == tf.string}
     model = network.build(config, encoding.encode(blank, config, learned))
     network.load(model, model_folder / network.WEIGHTS)
-    classes = tf.constant(
-        config.label.classes,
-        tf.int64 if isinstance(config.label.classes[0], int) else tf.string,
-    )
+    answers = _number(learned) if config.task == "regression" else _class(config)
 
     def answer(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = model(encoding.encode(raw, config, learned), training=False)
+        return answers(model(encoding.encode(raw, config, learned), training=False))
+
+    return model, answer
+
+
+def _number(learned: encoding.Learned) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    known: Any = learned[rows.LABEL]
+    return lambda logits: {"value": logits[:, 0] * known["scale"] + known["mean"]}
+
+
+def _class(config: PipelineConfig) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    import tensorflow as tf
+
+    kind = tf.int64 if isinstance(config.label.classes[0], int) else tf.string
+    classes = tf.constant(config.label.classes, kind)
+
+    def answers(logits: tf.Tensor) -> dict[str, tf.Tensor]:
         shares = network.probabilities(logits)
         return {"label": tf.gather(classes, tf.argmax(shares, axis=1)), "probabilities": shares}
 
-    return model, answer
+    return answers
 
 
 def exported(folder: Path) -> Callable[..., dict[str, tf.Tensor]]:
@@ -60,10 +75,10 @@ def exported(folder: Path) -> Callable[..., dict[str, tf.Tensor]]:
     return answer
 
 
-def probabilities(
+def shares_or_values(
     answer: Callable[..., dict[str, tf.Tensor]], columns: Mapping[str, NDArray[np.generic]]
 ) -> NDArray[np.float32]:
-    """Probabilities (n, classes) for columns as rows.to_arrays makes them, without the label."""
+    """Probabilities (n, classes), or values (n,), for columns as rows.to_arrays makes them."""
     import numpy as np
     import tensorflow as tf
 
@@ -74,13 +89,14 @@ def probabilities(
             name: tf.constant(values[start : start + ROWS_AT_ONCE])
             for name, values in columns.items()
         }
-        parts.append(answer(**raw)["probabilities"].numpy())
+        found = answer(**raw)
+        parts.append(found["probabilities" if "probabilities" in found else "value"].numpy())
     return np.concatenate(parts)
 
 
-def instances(columns: Mapping[str, NDArray[np.generic]], rows: int) -> list[dict[str, Any]]:
+def instances(columns: Mapping[str, NDArray[np.generic]], count: int) -> list[dict[str, Any]]:
     """The first rows as a client writes them in a request: one object a row."""
     return [
         {name: values[index].tolist() for name, values in columns.items()}
-        for index in range(min(rows, len(next(iter(columns.values())))))
+        for index in range(min(count, len(next(iter(columns.values())))))
     ]

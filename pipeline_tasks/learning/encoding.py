@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from pipeline_tasks.config import Column, PipelineConfig
+from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.settings import Column
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline_tasks.config import Training
 from pipeline_tasks.core.errors import TrainingError
 from pipeline_tasks.learning import network
 from pipeline_tasks.learning.checkpoint import Checkpoint, Progress
+from pipeline_tasks.settings import Training
 
 if TYPE_CHECKING:
     import keras
@@ -139,10 +139,11 @@ def _judge_function(
             labels = examples.labels[rows]
             columns = {name: values[rows] for name, values in examples.columns.items()}
             logits = model(columns, training=False)
-            chosen = tf.argmax(network.probabilities(logits), axis=1)
             count = tf.cast(tf.shape(labels)[0], tf.float32)
             loss += network.loss(labels, logits) * count
-            hits += tf.reduce_sum(tf.cast(chosen == labels, tf.float32))
+            if not labels.dtype.is_floating:
+                chosen = tf.argmax(network.probabilities(logits), axis=1)
+                hits += tf.reduce_sum(tf.cast(chosen == labels, tf.float32))
             start += VALIDATION_ROWS
         return loss / total_rows, hits / total_rows
 

@@ -19,7 +19,8 @@ WEIGHTS = "weights.npz"
 def build(config: PipelineConfig, encoded: Mapping[str, tf.Tensor]) -> keras.Model:
     """The pipeline's model family over columns of these shapes; it answers with logits.
 
-    Logits are (n, 1) for two classes, the second one's, and (n, classes) for more.
+    Logits are (n, 1) for two classes, the second one's, and (n, classes) for more; for a number
+    they are (n, 1), the standardised number itself.
     """
     import keras
 
@@ -31,15 +32,21 @@ def build(config: PipelineConfig, encoded: Mapping[str, tf.Tensor]) -> keras.Mod
     family = registry.part("models", config.model.kind)
     params = registry.params("models", config.model.kind, config.model.settings())
     top = family.build(params, inputs)
-    classes = len(config.label.classes)
-    logits = keras.layers.Dense(1 if classes == 2 else classes, name="logits")(top)
+    width = len(config.label.classes) if config.task == "multiclass" else 1
+    logits = keras.layers.Dense(width, name="logits")(top)
     return keras.Model(inputs, logits)
 
 
 def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Mean cross-entropy of the rows. labels: int64 (n,); logits as `build` answers them."""
+    """Mean cross-entropy of the rows, or mean squared error for numbers.
+
+    labels: class indices, int64 (n,), or standardised numbers, float32 (n,); logits as `build`
+    answers them.
+    """
     import tensorflow as tf
 
+    if labels.dtype.is_floating:
+        return tf.reduce_mean(tf.square(logits[:, 0] - labels))
     if logits.shape[-1] == 1:
         truth = tf.cast(labels, tf.float32)
         each = tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=logits[:, 0])

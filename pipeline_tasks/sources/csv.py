@@ -97,7 +97,7 @@ def _types(config: PipelineConfig) -> dict[str, str]:
 
 
 def _is_numbered(config: PipelineConfig) -> bool:
-    return isinstance(config.label.classes[0], int)
+    return config.task == "regression" or isinstance(config.label.classes[0], int)
 
 
 def _header(params: Params, path: Path) -> list[str]:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_tasks import observations, rows
-from pipeline_tasks.config import Column, PipelineConfig
+from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.settings import Column, Label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,14 +123,21 @@ def _schema(config: PipelineConfig) -> pa.DataFrameSchema:
             parts[f"{name} (greatest pixel)"] = _column_schema(column)
         else:
             parts[name] = _column_schema(column)
-    classes = list(config.label.classes)
-    parts[config.label.name] = pa.Column(
-        checks=pa.Check.isin(classes, error=f"one of {classes}"), nullable=False
-    )
+    parts[config.label.name] = _label_schema(config.label)
     return pa.DataFrameSchema(parts)
 
 
-def _column_schema(column: Column) -> pa.Column:
+def _label_schema(label: Label) -> pa.Column:
+    import pandera.pandas as pa
+
+    if label.type == "number":
+        finite = pa.Check(_is_finite, error="a finite number")
+        return pa.Column(checks=[*_bounds(label), finite], nullable=False)
+    classes = list(label.classes)
+    return pa.Column(checks=pa.Check.isin(classes, error=f"one of {classes}"), nullable=False)
+
+
+def _bounds(column: Column | Label) -> list[pa.Check]:
     import pandera.pandas as pa
 
     checks = []
@@ -137,6 +145,13 @@ def _column_schema(column: Column) -> pa.Column:
         checks.append(pa.Check.ge(column.minimum, error=f"at least {column.minimum:g}"))
     if column.maximum is not None:
         checks.append(pa.Check.le(column.maximum, error=f"at most {column.maximum:g}"))
+    return checks
+
+
+def _column_schema(column: Column) -> pa.Column:
+    import pandera.pandas as pa
+
+    checks = _bounds(column)
     if column.values is not None:
         checks.append(pa.Check.isin(column.values, error=f"one of {list(column.values)}"))
     if column.type != "category":
@@ -158,14 +173,17 @@ def _check_label(frame: pd.DataFrame, config: PipelineConfig) -> None:
     if len(found) < 2:
         raise DataError(
             f"label column {name}: every one of the {len(frame)} rows is {found[0]!r}",
-            expected=f"at least two of the classes {list(config.label.classes)}",
-            fix="look at how the source chooses its rows: nothing can be learned from one class",
+            expected=f"at least two of {list(config.label.classes) or 'the numbers'}",
+            fix="look at how the source chooses its rows: nothing can be learned from one answer",
         )
 
 
 def _statistics(frame: pd.DataFrame, config: PipelineConfig) -> dict[str, dict[str, float]]:
     numbers = [name for name, column in config.columns.items() if column.type == "number"]
+    numbers += [config.label.name] if config.task == "regression" else []
     described = {name: _described(frame[name]) for name in numbers}
+    if config.task == "regression":
+        return described
     shares = frame[config.label.name].value_counts(normalize=True)
     return described | {
         config.label.name: {str(key): float(share) for key, share in shares.items()}

@@ -48,7 +48,7 @@ def evaluate(run: Run, prepared: Ref, model: Ref) -> Ref:
         if (folder / f"{split}.npz").is_file():
             columns = rows.read_arrays(folder / f"{split}.npz")
             truth = columns.pop(rows.LABEL)
-            shares = answering.probabilities(candidate, columns)
+            shares = answering.shares_or_values(candidate, columns)
             kept |= {f"{split}_probabilities": shares, f"{split}_label": truth}
             report[split] = {
                 "rows": len(truth),
@@ -82,7 +82,7 @@ def _champion_scores(
 
     if incumbent is None:
         return None
-    return _scores(run, truth, answering.probabilities(incumbent, columns))
+    return _scores(run, truth, answering.shares_or_values(incumbent, columns))
 
 
 def _scores(run: Run, truth: NDArray[np.generic], shares: NDArray[np.float32]) -> dict[str, float]:

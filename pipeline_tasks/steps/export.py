@@ -25,7 +25,7 @@ def export(run: Run, model: Ref, prepared: Ref) -> Ref:
 
     Writes the artifact `exported`, which is what a served version's folder holds: a SavedModel
     with the signature `serving_default` (inputs by column name; outputs `label` and
-    `probabilities`) and, in assets.extra, tf_serving_warmup_requests and golden.json.
+    `probabilities`, or `value`) and, in assets.extra, tf_serving_warmup_requests and golden.json.
     """
     load_tensorflow()
     import tensorflow as tf
@@ -71,13 +71,24 @@ def _write_warm_up(folder: Path, name: str, few: dict[str, tf.Tensor]) -> None:
 def _write_golden(
     folder: Path, instances: list[dict[str, Any]], answers: dict[str, tf.Tensor]
 ) -> None:
-    labels = answers["label"].numpy().tolist()
-    predictions = [
+    golden = {
+        "signature_name": SIGNATURE,
+        "instances": instances,
+        "predictions": _predictions(answers),
+    }
+    (folder / "golden.json").write_text(json.dumps(golden))
+
+
+def _predictions(answers: dict[str, tf.Tensor]) -> list[Any]:
+    """The answers as the server's reply has them by row: a lone output without its name."""
+    plain = {name: values.numpy().tolist() for name, values in answers.items()}
+    if set(plain) == {"value"}:
+        values: list[Any] = plain["value"]
+        return values
+    return [
         {
             "label": label.decode() if isinstance(label, bytes) else label,
             "probabilities": shares,
         }
-        for label, shares in zip(labels, answers["probabilities"].numpy().tolist(), strict=True)
+        for label, shares in zip(plain["label"], plain["probabilities"], strict=True)
     ]
-    golden = {"signature_name": SIGNATURE, "instances": instances, "predictions": predictions}
-    (folder / "golden.json").write_text(json.dumps(golden))

@@ -124,6 +124,10 @@ def _learn(frame: pd.DataFrame, config: PipelineConfig) -> dict[str, dict[str, J
             learned[name] = {"vocabulary": [str(value) for value in counts.index[:VOCABULARY]]}
         else:
             learned[name] = {"scale": _brightest(frame, rows.pixels(name, column))}
+    if config.task == "regression":
+        truth = frame[config.label.name].astype("float64")
+        scale = float(truth.std(ddof=0)) or 1.0
+        learned[rows.LABEL] = {"mean": float(truth.mean()), "scale": scale}
     return learned
 
 

@@ -66,10 +66,14 @@ def _examples(run: Run, folder: Path, split: str) -> Examples:
     from pipeline_tasks.learning.fitting import Examples
 
     arrays = rows.read_arrays(folder / f"{split}.npz")
-    labels = tf.constant(arrays.pop(rows.LABEL))
+    labels = arrays.pop(rows.LABEL)
     raw = {name: tf.constant(values) for name, values in arrays.items()}
     learned: Any = read_json(folder / "preprocessing.json")
-    return Examples(columns=encoding.encode(raw, run.config, learned), labels=labels)
+    if run.config.task == "regression":
+        labels = (labels - learned[rows.LABEL]["mean"]) / learned[rows.LABEL]["scale"]
+        labels = labels.astype("float32")
+    columns = encoding.encode(raw, run.config, learned)
+    return Examples(columns=columns, labels=tf.constant(labels))
 
 
 def _plot(progress: Progress, path: Path) -> None:

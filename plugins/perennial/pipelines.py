@@ -9,8 +9,9 @@ from typing import Any
 from airflow.sdk import Asset, Param, get_parsing_context
 
 from pipeline_tasks import config
-from pipeline_tasks.config import PipelineConfig, Training
+from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError
+from pipeline_tasks.settings import Training
 
 
 def pipelines() -> Iterator[PipelineConfig]:

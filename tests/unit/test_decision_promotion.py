@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline_tasks.config import Promotion
 from pipeline_tasks.core.values import Answer
 from pipeline_tasks.decisions.promotion import Judged, promotion
+from pipeline_tasks.settings import Promotion
 
 RULES = Promotion(minimum=0.9, margin=0.01, minimum_rows=30)
 

@@ -13,10 +13,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Downs
 from pydantic import ValidationError
 
 from pipeline_tasks import loop
-from pipeline_tasks.config import PROJECT, PipelineConfig, Training
+from pipeline_tasks.config import PROJECT, PipelineConfig
 from pipeline_tasks.core.errors import PipelineError
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run
+from pipeline_tasks.settings import Training
 
 
 class StepOperator(BaseOperator):
