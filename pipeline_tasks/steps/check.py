@@ -173,7 +173,9 @@ def _check_label(frame: pd.DataFrame, config: PipelineConfig) -> None:
     if len(found) < 2:
         raise DataError(
             f"label column {name}: every one of the {len(frame)} rows is {found[0]!r}",
-            expected=f"at least two of {list(config.label.classes) or 'the numbers'}",
+            expected=f"at least two of the classes {list(config.label.classes)}"
+            if config.label.classes
+            else "numbers that differ",
             fix="look at how the source chooses its rows: nothing can be learned from one answer",
         )
 
