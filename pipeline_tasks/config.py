@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, cast
 import yaml
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.settings import (
@@ -64,9 +65,15 @@ class PipelineConfig(Frozen):
         return {"metrics": ["rmse", "mae", "r2"]} | content | {"promotion": promotion}
 
     @model_validator(mode="after")
-    def _label_is_no_column(self) -> Self:
+    def _its_parts_fit_together(self) -> Self:
         if self.label.name in self.columns:
             raise ValueError(f"the label {self.label.name!r} must not be among the columns too")
+        tasks = getattr(registry.part("models", self.model.kind), "TASKS", (self.task,))
+        if self.task not in tasks:
+            raise ValueError(
+                f"model kind {self.model.kind} is for {' and '.join(tasks)}; "
+                f"the label {self.label.name!r} makes this {self.task}"
+            )
         if self.promotion.metric not in self.metrics:
             raise ValueError(f"promotion.metric {self.promotion.metric!r} must be in metrics")
         return self

@@ -16,7 +16,7 @@ from typing import Protocol, cast
 from pydantic import JsonValue
 
 from pipeline_tasks.config import PROJECT, PipelineConfig
-from pipeline_tasks.core import clock
+from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.fingerprint import fingerprint
 from pipeline_tasks.core.store import Draft, Store
 from pipeline_tasks.core.values import Ref, Scalar
@@ -160,8 +160,17 @@ def _fingerprint(run: Run, module: str, reads: Sequence[str], content: str) -> s
         modules=[module, *_part_modules(run.config, reads)],
         settings=run.settings,
         inputs=[f"{key}={ref.digest}" for key, ref in sorted(run.inputs.items())],
-        content=content,
+        content=content + _foreign_code(run.config, reads),
     )
+
+
+def _foreign_code(config: PipelineConfig, reads: Sequence[str]) -> str:
+    """A digest of model code that is not in this package, where a family uses some."""
+    family = registry.part("models", config.model.kind) if "model" in reads else None
+    if family is None or not hasattr(family, "digest"):
+        return ""
+    params = registry.params("models", config.model.kind, config.model.settings())
+    return cast(str, family.digest(params))
 
 
 def _part_modules(config: PipelineConfig, reads: Sequence[str]) -> list[str]:

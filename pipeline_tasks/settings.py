@@ -108,8 +108,30 @@ class Training(Frozen):
     """How the model learns. These are the parameters of the trigger form."""
 
     epochs: int = Field(20, ge=1, le=10_000, description="Passes over the training rows, at most.")
-    batch_size: int = Field(64, ge=1, le=100_000, description="Rows in one gradient step.")
-    learning_rate: float = Field(0.001, gt=0, le=10, description="Step size of Adam.")
+    batch_size: int = Field(
+        64, ge=0, le=1_000_000, description="Rows in one gradient step; 0 for all rows at once."
+    )
+    learning_rate: float = Field(
+        0.001, gt=0, le=10, description="Step size; the largest one where a schedule changes it."
+    )
+    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = Field(
+        "adam", description="How a gradient becomes a step."
+    )
+    schedule: Literal["constant", "cosine", "one_cycle"] = Field(
+        "constant", description="How the learning rate changes until the last epoch."
+    )
+    weight_decay: float = Field(
+        0.004, ge=0, le=1, description="Share of each weight that adamw takes away in a step."
+    )
+    averaging: float = Field(
+        0.0, ge=0, lt=1, description="Decay of the weights' moving average, such as 0.995; 0: none."
+    )
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Label smoothing: the share of certainty taken from a label."
+    )
+    precision: Literal["float32", "mixed"] = Field(
+        "float32", description="mixed computes in bfloat16 where TensorFlow sees a GPU."
+    )
     patience: int = Field(
         5,
         ge=0,

@@ -37,24 +37,32 @@ def trained(
     answers = _number(learned) if config.task == "regression" else _class(config)
 
     def answer(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answers(model(encoding.encode(raw, config, learned), training=False))
+        views = network.views(config, encoding.encode(raw, config, learned))
+        return answers([model(view, training=False) for view in views])
 
     return model, answer
 
 
-def _number(learned: encoding.Learned) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+def _number(learned: encoding.Learned) -> Callable[[list[tf.Tensor]], dict[str, tf.Tensor]]:
+    import tensorflow as tf
+
     known: Any = learned[rows.LABEL]
-    return lambda logits: {"value": logits[:, 0] * known["scale"] + known["mean"]}
+
+    def answers(logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        mean = tf.add_n(logits)[:, 0] / len(logits)
+        return {"value": mean * known["scale"] + known["mean"]}
+
+    return answers
 
 
-def _class(config: PipelineConfig) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+def _class(config: PipelineConfig) -> Callable[[list[tf.Tensor]], dict[str, tf.Tensor]]:
     import tensorflow as tf
 
     kind = tf.int64 if isinstance(config.label.classes[0], int) else tf.string
     classes = tf.constant(config.label.classes, kind)
 
-    def answers(logits: tf.Tensor) -> dict[str, tf.Tensor]:
-        shares = network.probabilities(logits)
+    def answers(logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        shares = tf.add_n([network.probabilities(one) for one in logits]) / len(logits)
         return {"label": tf.gather(classes, tf.argmax(shares, axis=1)), "probabilities": shares}
 
     return answers

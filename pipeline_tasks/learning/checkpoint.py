@@ -27,7 +27,7 @@ class Progress:
 
     loss: tuple[float, ...] = ()
     validation_loss: tuple[float, ...] = ()
-    validation_accuracy: tuple[float, ...] = ()
+    validation_score: tuple[float, ...] = ()
     seconds: tuple[float, ...] = ()
     resumed_after: tuple[int, ...] = ()
     best_weights: Sequence[NDArray[np.generic]] = field(default=(), repr=False)
@@ -54,7 +54,7 @@ class Progress:
         *,
         loss: float,
         validation_loss: float,
-        validation_accuracy: float,
+        validation_score: float,
         seconds: float,
         weights: Sequence[NDArray[np.generic]],
     ) -> Progress:
@@ -64,7 +64,7 @@ class Progress:
             self,
             loss=(*self.loss, loss),
             validation_loss=(*self.validation_loss, validation_loss),
-            validation_accuracy=(*self.validation_accuracy, validation_accuracy),
+            validation_score=(*self.validation_score, validation_score),
             seconds=(*self.seconds, seconds),
             best_weights=weights if is_best else self.best_weights,
         )
@@ -76,7 +76,7 @@ class Progress:
         return (
             f"epoch {self.epochs}/{settings.epochs}: loss {self.loss[-1]:.4f}, "
             f"validation loss {self.validation_loss[-1]:.4f}, "
-            f"validation accuracy {self.validation_accuracy[-1]:.4f}, "
+            f"validation score {self.validation_score[-1]:.4f}, "
             f"{self.seconds[-1]:.1f} s{eta}"
         )
 
@@ -85,7 +85,7 @@ class Progress:
         return {
             "loss": list(self.loss),
             "validation_loss": list(self.validation_loss),
-            "validation_accuracy": list(self.validation_accuracy),
+            "validation_score": list(self.validation_score),
             "seconds": list(self.seconds),
             "resumed_after": list(self.resumed_after),
         }

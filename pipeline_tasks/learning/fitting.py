@@ -1,16 +1,18 @@
-"""Backpropagation with Adam: an epoch is one compiled function, and a kill costs one at most."""
+"""Backpropagation: an epoch is one compiled function, and a kill costs one at most."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks.core.errors import TrainingError
 from pipeline_tasks.learning import network
+from pipeline_tasks.learning.averaging import Average
 from pipeline_tasks.learning.checkpoint import Checkpoint, Progress
+from pipeline_tasks.learning.optimizers import optimizer_of
 from pipeline_tasks.settings import Training
 
 if TYPE_CHECKING:
@@ -23,13 +25,22 @@ log = logging.getLogger(__name__)
 
 VALIDATION_ROWS = 4096
 
+Columns = Mapping[str, "tf.Tensor"]
+
 
 @dataclass(frozen=True)
 class Examples:
-    """Encoded columns and the index of each row's class, as tensors in memory."""
+    """Encoded columns and what is true of each row, as tensors in memory.
 
-    columns: Mapping[str, tf.Tensor]
+    labels: class indices, int64 (n,), or standardised numbers, float32 (n,). weights: float32
+    (n,), how much each row counts; None where all count the same. augment: a function of a
+    batch's columns and a stateless seed (int32, (2,)) that gives other columns like them.
+    """
+
+    columns: Columns
     labels: tf.Tensor
+    weights: tf.Tensor | None = None
+    augment: Callable[[Columns, tf.Tensor], Columns] | None = None
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
@@ -49,27 +60,32 @@ def fit(
     weights are those of an unbroken run, since an epoch's order depends on seed and epoch alone.
     Raises TrainingError at the first batch whose loss is not finite.
     """
-    import keras
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
-    optimizer = keras.optimizers.Adam(settings.learning_rate)
+    batch_size = min(settings.batch_size or len(training), len(training))
+    steps = -(-len(training) // batch_size)
+    optimizer = optimizer_of(settings, steps=steps * settings.epochs)
     optimizer.build(model.trainable_variables)
-    state = [*_unique(model.variables), *optimizer.variables]
+    average = Average(model, settings.averaging)
+    state = [*_unique(model.variables), *optimizer.variables, *average.variables]
     progress = checkpoint.load(state)
-    run_epoch = _epoch_function(model, optimizer, training, settings.batch_size)
+    run_epoch = _epoch_function(model, optimizer, average, training, settings, batch_size)
     judge = _judge_function(model, validation)
     while not progress.is_over(settings):
         began = time.monotonic()
         epoch = progress.epochs + 1
-        training_loss = _checked(run_epoch(_order(len(training), settings.seed, epoch)), epoch)
-        validation_loss, accuracy = (float(value) for value in judge())
+        order = tf.constant(_order(len(training), settings.seed, epoch))
+        training_loss = _checked(run_epoch(order, tf.constant(epoch)), epoch)
+        with average.applied():
+            validation_loss, score = (float(value) for value in judge())
+            weights = [variable.numpy() for variable in model.weights]
         progress = progress.after(
             loss=training_loss,
             validation_loss=validation_loss,
-            validation_accuracy=accuracy,
+            validation_score=score,
             seconds=time.monotonic() - began,
-            weights=[variable.numpy() for variable in model.weights],
+            weights=weights,
         )
         checkpoint.save(state, progress)
         where = {"done": progress.epochs, "of": settings.epochs}
@@ -77,6 +93,27 @@ def fit(
     for variable, best in zip(model.weights, progress.best_weights, strict=True):
         variable.assign(best)
     return progress
+
+
+def solved(
+    model: keras.Model,
+    training: Examples,
+    validation: Examples,
+    solution: Sequence[NDArray[np.floating[Any]]],
+) -> Progress:
+    """Put an exact solution into the model, and judge it as one epoch."""
+    began = time.monotonic()
+    for variable, values in zip(model.weights, solution, strict=True):
+        variable.assign(values)
+    loss, _ = (float(value) for value in _judge_function(model, training)())
+    validation_loss, score = (float(value) for value in _judge_function(model, validation)())
+    return Progress().after(
+        loss=loss,
+        validation_loss=validation_loss,
+        validation_score=score,
+        seconds=time.monotonic() - began,
+        weights=[variable.numpy() for variable in model.weights],
+    )
 
 
 def _order(rows: int, seed: int, epoch: int) -> NDArray[np.int32]:
@@ -97,57 +134,79 @@ def _checked(answer: tuple[tf.Tensor, tf.Tensor], epoch: int) -> float:
 
 
 def _epoch_function(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, examples: Examples, batch_size: int
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    average: Average,
+    examples: Examples,
+    settings: Training,
+    batch_size: int,
 ) -> tf.types.experimental.PolymorphicFunction:
-    """A function of the rows' order (int32, (n,)): mean loss, and the first bad batch or -1."""
+    """A function of the rows' order (int32, (n,)) and the epoch: mean loss, first bad batch or -1.
+
+    Its loop is TensorFlow's own: nothing returns to Python between two batches.
+    """
     import tensorflow as tf
 
     variables = model.trainable_variables
+    batches = -(-len(examples) // batch_size)
 
-    def learn(rows: tf.Tensor) -> tf.Tensor:
-        columns = {name: tf.gather(values, rows) for name, values in examples.columns.items()}
+    def learn(rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        columns: Columns = {name: tf.gather(all_, rows) for name, all_ in examples.columns.items()}
+        columns = examples.augment(columns, seed) if examples.augment else columns
+        weights = None if examples.weights is None else tf.gather(examples.weights, rows)
         with tf.GradientTape() as tape:
             logits = model(columns, training=True)
-            loss = network.loss(tf.gather(examples.labels, rows), logits) + sum(model.losses)
+            labels = tf.gather(examples.labels, rows)
+            loss = network.loss(labels, logits, weights=weights, smoothing=settings.smoothing)
+            loss += sum(model.losses)
         optimizer.apply(tape.gradient(loss, variables), variables)
+        average.update(optimizer.iterations)
         return loss
 
-    def epoch(order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batches = tf.constant((len(examples) + batch_size - 1) // batch_size)
-        batch, total, bad = tf.constant(0), tf.constant(0.0), tf.constant(-1)
-        while batch < batches and bad < 0:
-            loss = learn(order[batch * batch_size : (batch + 1) * batch_size])
-            bad = tf.where(tf.math.is_finite(loss), bad, batch)
-            total, batch = total + loss, batch + 1
-        return total / tf.cast(batches, tf.float32), bad
+    def epoch(order: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def batch_of(batch: tf.Tensor, total: tf.Tensor, bad: tf.Tensor) -> list[tf.Tensor]:
+            rows = order[batch * batch_size : (batch + 1) * batch_size]
+            loss = learn(rows, tf.stack([settings.seed + number, batch]))
+            is_good = tf.math.is_finite(loss)
+            return [batch + 1, total + loss, tf.where(is_good, bad, batch)]
 
-    return tf.function(epoch, reduce_retracing=True)
+        start = [tf.constant(0), tf.constant(0.0), tf.constant(-1)]
+        _, total, bad = tf.while_loop(
+            lambda batch, _, bad: (batch < batches) & (bad < 0), batch_of, start
+        )
+        return total / batches, bad
+
+    return tf.function(epoch, autograph=False)
 
 
 def _judge_function(
     model: keras.Model, examples: Examples
 ) -> tf.types.experimental.PolymorphicFunction:
-    """A function of nothing: mean loss (penalties left out) and accuracy."""
+    """A function of nothing: mean loss (penalties left out), and accuracy or R2."""
     import tensorflow as tf
 
-    total_rows = len(examples)
+    rows_total = len(examples)
+    is_number = examples.labels.dtype.is_floating
+
+    def part(start: tf.Tensor, loss: tf.Tensor, hits: tf.Tensor) -> list[tf.Tensor]:
+        rows = slice(start, start + VALIDATION_ROWS)
+        labels = examples.labels[rows]
+        logits = model({k: values[rows] for k, values in examples.columns.items()}, training=False)
+        loss += network.loss(labels, logits) * tf.cast(tf.shape(labels)[0], tf.float32)
+        if not is_number:
+            chosen = tf.argmax(network.probabilities(logits), axis=1)
+            hits += tf.reduce_sum(tf.cast(chosen == labels, tf.float32))
+        return [start + VALIDATION_ROWS, loss, hits]
 
     def judge() -> tuple[tf.Tensor, tf.Tensor]:
-        start, loss, hits = tf.constant(0), tf.constant(0.0), tf.constant(0.0)
-        while start < total_rows:
-            rows = slice(start, start + VALIDATION_ROWS)
-            labels = examples.labels[rows]
-            columns = {name: values[rows] for name, values in examples.columns.items()}
-            logits = model(columns, training=False)
-            count = tf.cast(tf.shape(labels)[0], tf.float32)
-            loss += network.loss(labels, logits) * count
-            if not labels.dtype.is_floating:
-                chosen = tf.argmax(network.probabilities(logits), axis=1)
-                hits += tf.reduce_sum(tf.cast(chosen == labels, tf.float32))
-            start += VALIDATION_ROWS
-        return loss / total_rows, hits / total_rows
+        start = [tf.constant(0), tf.constant(0.0), tf.constant(0.0)]
+        _, loss, hits = tf.while_loop(lambda at, *_: at < rows_total, part, start)
+        if is_number:
+            variance = tf.math.reduce_variance(examples.labels)
+            return loss / rows_total, 1.0 - loss / rows_total / variance
+        return loss / rows_total, hits / rows_total
 
-    return tf.function(judge)
+    return tf.function(judge, autograph=False)
 
 
 def _unique(variables: list[keras.Variable]) -> list[keras.Variable]:

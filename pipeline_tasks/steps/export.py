@@ -37,7 +37,7 @@ def export(run: Run, model: Ref, prepared: Ref) -> Ref:
     network_model, answer = answering.trained(run.config, learned, run.open(model))
     module = tf.Module()
     module.variables_of_the_network = list(network_model.weights)
-    served = tf.function(answer, input_signature=None)
+    served = tf.function(answer, autograph=False)
     concrete = served.get_concrete_function(**encoding.signature(run.config))
     columns = rows.read_arrays(folder / "test.npz")
     columns.pop(rows.LABEL)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks import rows
+from pipeline_tasks.core.errors import TrainingError
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.settings import Training
 
 if TYPE_CHECKING:
-    from pipeline_tasks.learning.checkpoint import Progress
+    import keras
+
+    from pipeline_tasks.learning.checkpoint import Checkpoint, Progress
     from pipeline_tasks.learning.fitting import Examples
+
+log = logging.getLogger(__name__)
 
 
 @step(reads=("columns", "label", "model", "training"))
 def train(run: Run, prepared: Ref) -> Ref:
-    """Backpropagation with Adam, L2, dropout and early stopping; a checkpoint after every epoch.
+    """Backpropagation with early stopping and a checkpoint after every epoch.
 
     A retry after a kill goes on at the next epoch and ends with the same weights.
     Writes the artifact `model`: weights.npz, curves.json and curves.png.
@@ -30,32 +37,58 @@ def train(run: Run, prepared: Ref) -> Ref:
     from pipeline_tasks.learning.checkpoint import Checkpoint
 
     folder = run.open(prepared)
-    training = _examples(run, folder, "train")
-    model = network.build(run.config, training.columns)
+    training, validation = (_examples(run, folder, name) for name in ("train", "validation"))
+    model = network.build(run.config, training.columns, for_training=True)
     checkpoint = Checkpoint(
         run.store.scratch(run.config.name, run.id, "train") / f"{run.fingerprint}.npz"
     )
-    progress = fitting.fit(
-        model,
-        training,
-        _examples(run, folder, "validation"),
-        settings=run.config.training,
-        checkpoint=checkpoint,
-    )
+    solution = network.solution(run.config, training.columns, training.labels)
+    if solution is not None:
+        progress = fitting.solved(model, training, validation, solution)
+    else:
+        progress = _fit(run.config.training, model, training, validation, checkpoint)
     with run.write("model") as draft:
         network.save(model, draft.folder / network.WEIGHTS)
         (draft.folder / "curves.json").write_text(json.dumps(progress.curves()))
-        _plot(progress, draft.folder / "curves.png")
+        _plot(progress, _score(run), draft.folder / "curves.png")
         best = progress.best_epoch
         draft.summary |= {
             "epochs": progress.epochs,
             "best_epoch": best,
             "validation_loss": progress.validation_loss[best - 1],
-            "validation_accuracy": progress.validation_accuracy[best - 1],
+            f"validation_{_score(run)}": progress.validation_score[best - 1],
             "parameters": model.count_params(),
         }
     checkpoint.clear()
     return draft.done()
+
+
+def _fit(
+    settings: Training,
+    model: keras.Model,
+    training: Examples,
+    validation: Examples,
+    checkpoint: Checkpoint,
+) -> Progress:
+    """Fit; when memory runs out, once more with half the batch."""
+    import tensorflow as tf
+
+    from pipeline_tasks.learning import fitting
+
+    try:
+        return fitting.fit(model, training, validation, settings=settings, checkpoint=checkpoint)
+    except tf.errors.ResourceExhaustedError:
+        batch_size = max(1, min(settings.batch_size or len(training), len(training)) // 2)
+        log.warning("out of memory; going on with half the batch: %s rows", batch_size)
+    smaller = settings.model_copy(update={"batch_size": batch_size})
+    try:
+        return fitting.fit(model, training, validation, settings=smaller, checkpoint=checkpoint)
+    except tf.errors.ResourceExhaustedError as error:
+        raise TrainingError(
+            f"out of memory, even with batches of {batch_size} rows",
+            expected="memory for one batch and the model",
+            fix="lower training.batch_size, or make the model smaller",
+        ) from error
 
 
 def _examples(run: Run, folder: Path, split: str) -> Examples:
@@ -76,7 +109,11 @@ def _examples(run: Run, folder: Path, split: str) -> Examples:
     return Examples(columns=columns, labels=tf.constant(labels))
 
 
-def _plot(progress: Progress, path: Path) -> None:
+def _score(run: Run) -> str:
+    return "r2" if run.config.task == "regression" else "accuracy"
+
+
+def _plot(progress: Progress, score: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
@@ -84,8 +121,8 @@ def _plot(progress: Progress, path: Path) -> None:
     epochs = range(1, progress.epochs + 1)
     left.plot(epochs, progress.loss, label="training")
     left.plot(epochs, progress.validation_loss, label="validation")
-    right.plot(epochs, progress.validation_accuracy, label="validation")
-    for axes, title in ((left, "loss"), (right, "accuracy")):
+    right.plot(epochs, progress.validation_score, label="validation")
+    for axes, title in ((left, "loss"), (right, score)):
         axes.set(title=title, xlabel="epoch")
         axes.axvline(progress.best_epoch, linestyle=":", color="grey", label="best")
         for epoch in progress.resumed_after:
