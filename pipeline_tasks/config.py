@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.preparation import Preparation
 from pipeline_tasks.settings import (
     Column,
     Label,
@@ -23,6 +24,7 @@ from pipeline_tasks.settings import (
     Retraining,
     Split,
     Training,
+    Tuning,
     part_of,
 )
 
@@ -44,8 +46,10 @@ class PipelineConfig(Frozen):
     label: Label
     drop_duplicates: bool = True
     split: Split = Split()
+    preparation: Preparation = Preparation()
     model: Annotated[Part, part_of("models")]
     training: Training = Training()
+    tuning: Tuning | None = None
     metrics: tuple[MetricName, ...] = ("accuracy", "precision", "recall", "f1")
     promotion: Promotion = Promotion()
     target: Annotated[Part, part_of("targets")] = Part(kind="model_server")
@@ -74,9 +78,34 @@ class PipelineConfig(Frozen):
                 f"model kind {self.model.kind} is for {' and '.join(tasks)}; "
                 f"the label {self.label.name!r} makes this {self.task}"
             )
+        for path, space in self.tuning.parameters.items() if self.tuning else ():
+            self._check_parameter(path, space.example)
         if self.promotion.metric not in self.metrics:
             raise ValueError(f"promotion.metric {self.promotion.metric!r} must be in metrics")
         return self
+
+    @model_validator(mode="after")
+    def _what_preparation_names_is_declared(self) -> Self:
+        if self.split.column is not None and self.split.column not in self.columns:
+            raise ValueError(f"split.column {self.split.column!r} must be among the columns")
+        if self.split.by == "label" and self.label.type == "number":
+            raise ValueError("`split: {by: label}` needs a label with classes")
+        for name, feature in self.preparation.features.items():
+            self._check_feature(name, feature)
+        return self
+
+    def _check_feature(self, name: str, feature: Part) -> None:
+        if name in self.columns or name.startswith("_"):
+            raise ValueError(f"the feature {name!r} needs a name that no column has, without _")
+        takes = registry.part("transforms", feature.kind).TAKES
+        params: Any = registry.params("transforms", feature.kind, feature.settings())
+        inputs = {key: column for key, column in self.columns.items() if column.is_input}
+        for of in params.of:
+            if of not in inputs or inputs[of].type not in takes:
+                raise ValueError(
+                    f"the feature {name!r} is made of {of!r}, which must be an input among the "
+                    f"columns, of type {' or '.join(takes)}"
+                )
 
     @property
     def task(self) -> Literal["binary", "multiclass", "regression"]:
@@ -88,6 +117,21 @@ class PipelineConfig(Frozen):
     def section(self, name: str) -> JsonValue:
         """One top-level key of the file as JSON."""
         return cast(JsonValue, self.model_dump(mode="json", by_alias=True)[name])
+
+    def with_parameters(self, parameters: Mapping[str, JsonValue]) -> PipelineConfig:
+        """The same pipeline with other values at these dotted paths, checked like the file."""
+        content: Any = self.model_dump(mode="json", by_alias=True) | {"tuning": None}
+        for path, value in parameters.items():
+            section, name = path.split(".", 1)
+            content[section][name] = value
+        return PipelineConfig.model_validate(content)
+
+    def _check_parameter(self, path: str, value: JsonValue) -> None:
+        try:
+            self.with_parameters({path: value})
+        except ValidationError as error:
+            found = "; ".join(text for _, text in _mistakes(error.errors()))
+            raise ValueError(f"tuning.parameters: {path} cannot be {value!r}: {found}") from error
 
     def with_training(self, **changes: float) -> PipelineConfig:
         """The same pipeline with other training parameters, checked like those in the file."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.observations import Observation, Prediction
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[np.generic]]
 
 LABEL = "_label"
+# The parts of prose in an npz file.
+BYTES, ENDS = "/bytes", "/ends"
+# What preprocessing.json holds beside what was learned of each column.
+OUTLIERS, FEATURES, CODE = "_outliers", "_features", "_code"
+
+
+def inputs(config: PipelineConfig) -> dict[str, Column]:
+    """The columns a client sends and the model sees."""
+    return {name: column for name, column in config.columns.items() if column.is_input}
+
+
+def numbers(config: PipelineConfig) -> list[str]:
+    """The names of the inputs that are numbers."""
+    return [name for name, column in inputs(config).items() if column.type == "number"]
 
 
 def frame_columns(columns: Mapping[str, Column]) -> list[str]:
@@ -36,24 +51,43 @@ def pixels(name: str, column: Column) -> list[str]:
 
 
 def to_arrays(frame: pd.DataFrame, config: PipelineConfig) -> Arrays:
-    """One array for each column, and `_label`: the index of the row's class, or its number.
+    """One array for each input column, and `_label`: the index of the row's class, or its number.
 
-    number: float32 (n,), NaN where missing; category: str (n,), "" where missing;
-    image: float32 (n, height, width[, channels]); `_label`: int64 (n,), or float32 for a number.
+    number: float32 (n,), NaN where missing; category and date: str (n,), "" where missing; text:
+    the same as objects; image: float32 (n, height, width[, channels]); `_label`: int64 (n,), or
+    float32 for a number.
     """
+    arrays = {name: to_array(frame, name, column) for name, column in inputs(config).items()}
+    return arrays | {LABEL: to_labels(frame[config.label.name], config)}
+
+
+def to_array(frame: pd.DataFrame, name: str, column: Column) -> NDArray[np.generic]:
+    """One column's array; see to_arrays."""
     import numpy as np
 
-    arrays: Arrays = {name: _array(frame, name, column) for name, column in config.columns.items()}
+    if column.type == "image":
+        values = frame[pixels(name, column)].to_numpy(dtype=np.float32)
+        return np.ascontiguousarray(values).reshape(-1, *(column.shape or ()))
+    if column.type == "number":
+        return frame[name].to_numpy(dtype=np.float32)
+    return _texts(frame[name], as_objects=column.type == "text")
+
+
+def to_labels(values: pd.Series[Any], config: PipelineConfig) -> NDArray[np.generic]:
+    """The label's array; see to_arrays."""
+    import numpy as np
+
     if config.task == "regression":
-        arrays[LABEL] = frame[config.label.name].to_numpy(dtype=np.float32)
-    else:
-        index = {value: position for position, value in enumerate(config.label.classes)}
-        arrays[LABEL] = frame[config.label.name].map(index).to_numpy(dtype=np.int64)
-    return arrays
+        return values.to_numpy(dtype=np.float32)
+    index = {value: position for position, value in enumerate(config.label.classes)}
+    return values.map(index).to_numpy(dtype=np.int64)
 
 
 def from_observations(found: Sequence[Observation], config: PipelineConfig) -> pd.DataFrame:
-    """Labelled observations as a frame like the source's: the client's inputs, the true label."""
+    """Labelled observations as a frame like the source's: the client's inputs, the true label.
+
+    A column that no client sends is missing everywhere, and so is text that was sent empty.
+    """
     import numpy as np
     import pandas as pd
 
@@ -65,8 +99,10 @@ def from_observations(found: Sequence[Observation], config: PipelineConfig) -> p
                 len(found), prod(column.shape or ())
             )
             parts |= dict(zip(pixels(name, column), flat.T, strict=True))
+        elif column.is_text:
+            parts[name] = pd.Series([value or None for value in values], dtype="str")
         else:
-            parts[name] = pd.Series(values, dtype="float64" if column.type == "number" else "str")
+            parts[name] = pd.Series(values, dtype="float64")
     parts[config.label.name] = [pair.label.label for pair in found]
     return pd.DataFrame(parts)
 
@@ -74,24 +110,59 @@ def from_observations(found: Sequence[Observation], config: PipelineConfig) -> p
 def input_arrays(found: Sequence[Prediction], config: PipelineConfig) -> Arrays:
     """What clients sent, one array a column, as to_arrays makes them."""
     import numpy as np
+    import pandas as pd
 
     arrays: Arrays = {}
-    for name, column in config.columns.items():
+    for name, column in inputs(config).items():
         values = [one.inputs.get(name) for one in found]
-        if column.type == "category":
-            arrays[name] = np.array(["" if value is None else value for value in values], np.str_)
+        if column.is_text:
+            series = pd.Series([value or None for value in values], dtype="str")
+            arrays[name] = _texts(series, as_objects=column.type == "text")
         else:
             shape = (len(found), *(column.shape or ()))
             arrays[name] = np.array(values, dtype=np.float32).reshape(shape)
     return arrays
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Keep arrays in one npz file, uncompressed: reading it costs a fifth of a compressed one."""
-    import numpy as np
+class ArrayWriter:
+    """Writes an npz file one array at a time, so that they need not all be in memory.
 
-    named: dict[str, Any] = dict(arrays)
-    np.savez(path, **named)
+    Uncompressed: reading it costs a fifth of a compressed one. Prose, in arrays of objects, is
+    kept as its bytes in UTF-8 and where each text ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, name: str, array: NDArray[Any]) -> None:
+        """Add one array. Its name is what read_arrays calls it."""
+        import numpy as np
+
+        if array.dtype.kind == "O":
+            texts = [str(text).encode() for text in array]
+            self._write(f"{name}{BYTES}", np.frombuffer(b"".join(texts), dtype=np.uint8))
+            array, name = np.cumsum([len(text) for text in texts], dtype=np.int64), f"{name}{ENDS}"
+        self._write(name, array)
+
+    def _write(self, name: str, array: NDArray[Any]) -> None:
+        import numpy as np
+
+        # The name and the date are as numpy.savez has them: the same arrays are the same file.
+        with self._file.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Keep arrays in one npz file; see ArrayWriter."""
+    with ArrayWriter(path) as writer:
+        for name, array in arrays.items():
+            writer.write(name, array)
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -99,19 +170,40 @@ def read_arrays(path: Path) -> Arrays:
     import numpy as np
 
     with np.load(path, allow_pickle=False) as kept:
-        return {name: kept[name] for name in kept.files}
+        arrays: Arrays = {}
+        for name in kept.files:
+            if name.endswith(ENDS):
+                key = name.removesuffix(ENDS)
+                arrays[key] = _prose(kept[f"{key}{BYTES}"].tobytes(), kept[name].tolist())
+            elif not name.endswith(BYTES):
+                arrays[name] = kept[name]
+    return arrays
+
+
+def _prose(content: bytes, ends: Sequence[int]) -> NDArray[np.object_]:
+    import numpy as np
+
+    array = np.empty(len(ends), dtype=object)
+    starts = [0, *ends[:-1]] if len(ends) else []
+    array[:] = [np.str_(content[a:b].decode()) for a, b in zip(starts, ends, strict=True)]
+    return array
 
 
 def _names(key: str, column: Column) -> list[str]:
     return pixels(key, column) if column.type == "image" else [key]
 
 
-def _array(frame: pd.DataFrame, name: str, column: Column) -> NDArray[np.generic]:
-    import numpy as np
+def _texts(values: pd.Series[Any], *, as_objects: bool) -> NDArray[np.generic]:
+    """Text by way of what differs in it: as fast as numbers where much is the same.
 
-    if column.type == "image":
-        values = frame[pixels(name, column)].to_numpy(dtype=np.float32)
-        return np.ascontiguousarray(values).reshape(-1, *(column.shape or ()))
-    if column.type == "number":
-        return frame[name].to_numpy(dtype=np.float32)
-    return frame[name].fillna("").to_numpy(dtype=np.str_)
+    As objects where it is prose: the longest text would set the size of every one.
+    """
+    import numpy as np
+    import pandas as pd
+
+    codes, different = pd.factorize(values)
+    # A str of NumPy's, even in an array of objects: each of them has `tolist`, as numbers have.
+    known = [np.str_(value) for value in different] + [np.str_("")]
+    array = np.empty(len(known), dtype=object)
+    array[:] = known
+    return (array if as_objects else array.astype(np.str_))[codes]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -15,6 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pipeline_tasks import column_rules
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import UnknownPartError
 from pipeline_tasks.core.values import Frozen
@@ -59,21 +61,96 @@ MetricName = Annotated[str, AfterValidator(_metric)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+def _against_outliers(part: Part) -> Part:
+    if not hasattr(registry.part("transforms", part.kind), "keep"):
+        raise ValueError(f"{part.kind} is a feature, and does nothing about outliers")
+    return part
+
+
+Outliers = Annotated[Part, part_of("transforms"), AfterValidator(_against_outliers)]
+
+
+class Correction(Frozen):
+    """A rule that rewrites text: every match of a regular expression (RE2) becomes `with`."""
+
+    pattern: Annotated[str, AfterValidator(column_rules.expression)]
+    text: str = Field(alias="with", description="What takes its place; \\1 is the first group.")
+
+
 class Column(Frozen):
     """One input of the model, as the source delivers it and as a client sends it."""
 
-    type: Literal["number", "category", "image"]
+    type: Literal["number", "category", "text", "date", "image"] = Field(
+        description="date: text in ISO format, such as 2026-01-31 or 2026-01-31T13:45."
+    )
+    is_input: bool = Field(
+        True, alias="input", description="false: for checks and splits only; no client sends it."
+    )
     minimum: float | None = Field(None, alias="min")
     maximum: float | None = Field(None, alias="max")
     values: tuple[str, ...] | None = None
+    pattern: Annotated[str, AfterValidator(column_rules.expression)] | None = Field(
+        None, description="A regular expression that every whole value matches."
+    )
     shape: tuple[int, int] | tuple[int, int, int] | None = None
     nullable: bool = False
+    null_rate: float | None = Field(
+        None, ge=0, le=1, description="Largest share of missing values; the column is nullable."
+    )
+    unique: bool = False
+    on_failure: Literal["fail", "quarantine"] = Field(
+        "fail", description="quarantine: keep rows that break a rule aside and go on."
+    )
+    replace: Annotated[dict[str, str | float | None], BeforeValidator(column_rules.text_keys)] = (
+        Field({}, description="Values that stand for others, or (null) for a missing one.")
+    )
+    correct: tuple[Correction, ...] = ()
+    missing: Literal["median", "mode", "constant", "drop"] | None = Field(
+        None,
+        description="What a missing value becomes; drop: training rows without one are left out. "
+        "Unless given: the median of numbers, a value of its own in text.",
+    )
+    fill: float | str | None = Field(None, description="The value of `missing: constant`.")
+    indicator: bool | None = Field(
+        None, description="Tell the model what was missing. Unless given: for nullable numbers."
+    )
+    outliers: Outliers | None = None
+    vocabulary: int = Field(
+        1000, ge=1, le=1_000_000, description="Most frequent values or words kept, at most."
+    )
+    ngrams: int = Field(1, ge=1, le=3, description="Words in a row that count as one, at most.")
 
     @model_validator(mode="after")
-    def _shape_is_for_images(self) -> Self:
+    def _rules_fit_the_type(self) -> Self:
         if (self.type == "image") != (self.shape is not None):
             raise ValueError("an image needs `shape: [height, width]`, and nothing else has one")
+        fields = type(self).model_fields
+        given = {name for name in fields if getattr(self, name) != fields[name].default}
+        if wrong := column_rules.misplaced(self.type, given):
+            raise ValueError(f"a column of type {self.type} has no `{wrong}`")
+        if (self.missing == "constant") != (self.fill is not None):
+            raise ValueError("`missing: constant` needs `fill: ...`, and nothing else has one")
+        column_rules.check_values(
+            self.type, [*self.replace, *self.replace.values(), self.fill], self.missing
+        )
         return self
+
+    @property
+    def is_text(self) -> bool:
+        """A client sends text: a category, prose or a date."""
+        return self.type in column_rules.TEXTS
+
+    @property
+    def may_be_missing(self) -> bool:
+        """Rows without a value pass the check."""
+        return self.nullable or self.null_rate is not None
+
+    @property
+    def tells_missing(self) -> bool:
+        """The encoding has a column of its own for what was missing."""
+        if self.indicator is not None:
+            return self.indicator
+        return self.type == "number" and self.may_be_missing
 
 
 class Label(Frozen):
@@ -97,11 +174,24 @@ class Label(Frozen):
 class Split(Frozen):
     """How rows are divided: disjoint, and the same row on the same side in every run."""
 
-    by: Literal["hash", "time"] = Field(
-        "hash", description="hash: by the row's content; time: the last rows validate and test"
+    by: Literal["hash", "label", "time", "group"] = Field(
+        "hash",
+        description="hash: by the row's content; label: the same within each class; "
+        "time: the last rows validate and test; group: rows of one group stay together",
+    )
+    column: str | None = Field(
+        None, description="What groups rows, or what they are ordered by in time."
     )
     validation: Share = 0.15
     test: Share = 0.15
+
+    @model_validator(mode="after")
+    def _groups_need_a_column(self) -> Self:
+        if self.by == "group" and self.column is None:
+            raise ValueError("`by: group` needs `column: ...`")
+        if self.by in ("hash", "label") and self.column is not None:
+            raise ValueError(f"`by: {self.by}` has no column")
+        return self
 
 
 class Training(Frozen):
@@ -140,6 +230,45 @@ class Training(Frozen):
         "keeps the best weights. 0 never stops early.",
     )
     seed: int = Field(7, ge=0, description="Same seed, same rows: the same weights.")
+
+
+class Space(Frozen):
+    """Where one parameter is searched: between two numbers, or among choices."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = Field(False, description="Search the number's order of magnitude.")
+    choices: tuple[JsonValue, ...] = ()
+
+    @model_validator(mode="after")
+    def _range_or_choices(self) -> Self:
+        has_range = self.low is not None and self.high is not None
+        if has_range == bool(self.choices):
+            raise ValueError("needs either `low` and `high`, or `choices`")
+        if has_range and not (self.low or 0) < (self.high or 0):
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        if self.log and not (self.low or 0) > 0:
+            raise ValueError("log needs a `low` above 0")
+        return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Both ends are whole numbers, so that what is between them is, too."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def example(self) -> JsonValue:
+        """One value of it."""
+        return self.choices[0] if self.choices else self.low
+
+
+class Tuning(Frozen):
+    """What `<name>__tune` searches, and for how long."""
+
+    parameters: dict[Annotated[str, Field(pattern=r"^(training|model)\.\w+$")], Space]
+    trials: int = Field(20, ge=1, le=1000, description="Trainings at most.")
+    minutes: float | None = Field(None, gt=0, description="No trial starts after this.")
+    workers: int = Field(2, ge=1, description="Trials at the same time.")
 
 
 class Promotion(Frozen):

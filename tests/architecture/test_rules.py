@@ -102,6 +102,7 @@ CONTRACTS = {
     "sources": ("Params", "digest", "fetch", "read"),
     "models": ("Params", "build"),
     "metrics": ("compute",),
+    "transforms": ("Params", "learn"),
     "detectors": ("Params", "compare"),
     "targets": ("Params", "folder", "check_ready", "confirm"),
     "notifiers": ("Params", "notify"),
