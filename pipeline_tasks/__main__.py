@@ -1,4 +1,4 @@
-"""The same loop without Airflow: python -m pipeline_tasks run PIPELINE | check | list."""
+"""The same loop without Airflow: python -m pipeline_tasks run | tune PIPELINE, check, list."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--until", choices=loop.STEPS, default=loop.STEPS[-1], help="the last step")
     run.add_argument("--force", action="store_true", help="train again even if nothing has changed")
     run.set_defaults(command=_run)
+    tune = commands.add_parser("tune", help="search better parameters for one pipeline")
+    tune.add_argument("pipeline")
+    tune.set_defaults(command=_tune)
     check = commands.add_parser("check", help="read every pipeline file and report every mistake")
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="every pipeline, with its champion")
@@ -43,6 +46,18 @@ def _run(arguments: argparse.Namespace) -> int:
     run = Run(config=pipeline, id=f"cli__{moment}", by="command line", force=arguments.force)
     with terminal.shown():
         for _ in loop.run_steps(run, until=arguments.until):
+            pass
+    return 0
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    run = Run(
+        config=config.named(arguments.pipeline),
+        id=f"cli__tune__{clock.text(clock.now())}",
+        by="command line",
+    )
+    with terminal.shown():
+        for _ in loop.tune(run):
             pass
     return 0
 

@@ -39,6 +39,18 @@ def run_steps(run: Run, *, until: str = STEPS[-1]) -> Iterator[tuple[str, Ref]]:
             return
 
 
+def tune(run: Run) -> Iterator[tuple[str, Ref]]:
+    """Prepare the data, do every trial one after the other, and choose; says what each left."""
+    done: dict[str, Ref] = {}
+    for name in ("ingest", "check", "prepare"):
+        needs = NEEDS[name]
+        done[name] = function(name)(run, **{key: done[needed] for key, needed in needs.items()})
+        yield name, done[name]
+    for slot in range(run.config.tuning.trials if run.config.tuning else 1):
+        yield "trial", function("trial")(run, prepared=done["prepare"], slot=slot)
+    yield "choose", function("choose")(run)
+
+
 def function(name: str) -> Step:
     """The function of one step; its module is imported now."""
     found: Step = getattr(import_module(f"pipeline_tasks.steps.{name}"), name)

@@ -78,6 +78,11 @@ class Run:
             fingerprint=self.fingerprint,
         )
 
+    @property
+    def study(self) -> Path:
+        """Where the trials of this run meet; it survives retries."""
+        return self.store.scratch(self.config.name, self.id, "study")
+
     def open(self, ref: Ref) -> Path:
         """An artifact's folder, checked."""
         return self.store.open(ref)

@@ -156,6 +156,10 @@ class Live:
                 "model": {"kind": "mlp", "hidden": [8]},
                 "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.03},
                 "monitoring": {"schedule": "0 3 * * *"},
+                "tuning": {
+                    "parameters": {"training.learning_rate": {"low": 0.001, "high": 0.1}},
+                    "trials": 4,
+                },
             }
             (self.pipelines / f"{name}.yaml").write_text(yaml.safe_dump(content))
 

@@ -53,11 +53,13 @@ def fit(
     *,
     settings: Training,
     checkpoint: Checkpoint,
+    after_epoch: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Train until the epochs are over or the validation loss stops falling; leave the best weights.
 
     Each epoch ends with a checkpoint, and an existing one is continued: with the same settings the
     weights are those of an unbroken run, since an epoch's order depends on seed and epoch alone.
+    `after_epoch` is told where training stands, and may end it by raising.
     Raises TrainingError at the first batch whose loss is not finite.
     """
     import tensorflow as tf
@@ -90,6 +92,8 @@ def fit(
         checkpoint.save(state, progress)
         where = {"done": progress.epochs, "of": settings.epochs}
         log.info(progress.line(settings), extra=where)
+        if after_epoch:
+            after_epoch(progress)
     for variable, best in zip(model.weights, progress.best_weights, strict=True):
         variable.assign(best)
     return progress

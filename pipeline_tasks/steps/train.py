@@ -33,11 +33,15 @@ def train(run: Run, prepared: Ref) -> Ref:
     Raises TrainingError when the loss is not finite.
     """
     load_tensorflow()
-    from pipeline_tasks.learning import fitting, network
+    from pipeline_tasks.learning import examples, fitting, network
     from pipeline_tasks.learning.checkpoint import Checkpoint
 
     folder = run.open(prepared)
-    training, validation = (_examples(run, folder, name) for name in ("train", "validation"))
+    learned: Any = read_json(folder / "preprocessing.json")
+    training, validation = (
+        examples.of(run.config, learned, rows.read_arrays(folder / f"{split}.npz"), split)
+        for split in ("train", "validation")
+    )
     model = network.build(run.config, training.columns, for_training=True)
     checkpoint = Checkpoint(
         run.store.scratch(run.config.name, run.id, "train") / f"{run.fingerprint}.npz"
@@ -89,24 +93,6 @@ def _fit(
             expected="memory for one batch and the model",
             fix="lower training.batch_size, or make the model smaller",
         ) from error
-
-
-def _examples(run: Run, folder: Path, split: str) -> Examples:
-    """One split, its raw columns encoded once for all epochs."""
-    import tensorflow as tf
-
-    from pipeline_tasks.learning import encoding
-    from pipeline_tasks.learning.fitting import Examples
-
-    arrays = rows.read_arrays(folder / f"{split}.npz")
-    labels = arrays.pop(rows.LABEL)
-    raw = {name: tf.constant(values) for name, values in arrays.items()}
-    learned: Any = read_json(folder / "preprocessing.json")
-    if run.config.task == "regression":
-        labels = (labels - learned[rows.LABEL]["mean"]) / learned[rows.LABEL]["scale"]
-        labels = labels.astype("float32")
-    columns = encoding.encode(raw, run.config, learned)
-    return Examples(columns=columns, labels=tf.constant(labels))
 
 
 def _score(run: Run) -> str:

@@ -51,10 +51,11 @@ def chain(dag) -> list[str]:
     return [task.task_id for task in dag.topological_sort()]
 
 
-def test_one_pipeline_file_is_four_dags(dags):
-    assert sorted(dags) == [
-        f"digits__{name}" for name in ("monitor", "retrain", "rollback", "train")
-    ]
+KINDS = ["monitor", "retrain", "rollback", "train", "tune"]
+
+
+def test_one_pipeline_file_is_its_dags(dags):
+    assert sorted(dags) == [f"digits__{name}" for name in KINDS]
 
 
 def test_the_training_loop_is_one_chain_from_data_to_deployment(dags):
@@ -68,6 +69,13 @@ def test_the_other_dags_are_chains_too(dags):
     assert chain(dags["digits__monitor"]) == ["collect", "monitor"]
     assert chain(dags["digits__retrain"]) == ["watch", "decide", "trigger"]
     assert chain(dags["digits__rollback"]) == ["rollback"]
+    assert chain(dags["digits__tune"]) == ["ingest", "check", "prepare", "trial", "choose"]
+
+
+def test_trials_are_mapped_tasks(dags):
+    trial = dags["digits__tune"].get_task("trial")
+    assert trial.is_mapped
+    assert [one["slot"] for one in trial.expand_input.value["given"]] == list(range(12))
 
 
 def test_every_dag_and_every_task_explains_itself(dags):
@@ -136,7 +144,7 @@ def test_a_broken_file_is_one_import_error_with_every_mistake_and_the_others_run
     (tmp_path / "good.yaml").write_text(yaml.safe_dump(good))
     (tmp_path / "broken.yaml").write_text(THREE_MISTAKES)
     dags, errors = read(tmp_path)
-    assert sorted(dags) == [f"good__{name}" for name in ("monitor", "retrain", "rollback", "train")]
+    assert sorted(dags) == [f"good__{name}" for name in KINDS]
     [(path, text)] = errors.items()
     assert Path(path).name == "problems.py"
     for mistake in ("broken.yaml:1: source.kind", "broken.yaml:7: model.dropout", ":9: training"):

@@ -29,6 +29,7 @@ class StepOperator(BaseOperator):
     :param inputs: the step's arguments, each by the id of the task that leaves it in XCom; the
         order of the tasks is drawn by the DAG
     :param from_params: the step's arguments that the trigger form asks for
+    :param given: the step's arguments by value; what a mapped task is expanded over
     """
 
     template_fields: Sequence[str] = ("pipeline",)
@@ -42,6 +43,7 @@ class StepOperator(BaseOperator):
         pipeline: PipelineConfig,
         inputs: Mapping[str, str] | None = None,
         from_params: Sequence[str] = (),
+        given: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("task_id", step)
@@ -51,6 +53,7 @@ class StepOperator(BaseOperator):
         self.pipeline = pipeline.model_dump(mode="json", by_alias=True)
         self.inputs = dict(inputs or {})
         self.from_params = list(from_params)
+        self.given = dict(given or {})
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step. A mistake that a retry cannot mend fails the task at once."""
@@ -83,7 +86,7 @@ class StepOperator(BaseOperator):
             name: Ref.model_validate(value) if isinstance(value, dict) else value
             for name, value in pulled.items()
         }
-        return given | asked
+        return given | asked | self.given
 
     def _tell_assets(self, context: Context, ref: Ref) -> None:
         for outlet in self.outlets:

@@ -1,0 +1,25 @@
+"""One split as training sees it: encoded once for all epochs, with what only training does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline_tasks import rows
+from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.learning import encoding
+from pipeline_tasks.learning.fitting import Examples
+
+
+def of(
+    config: PipelineConfig, learned: encoding.Learned, arrays: rows.Arrays, split: str
+) -> Examples:
+    """The examples of one split. arrays: as rows.to_arrays makes them, `_label` included."""
+    import tensorflow as tf
+
+    labels: Any = arrays[rows.LABEL]
+    raw = {name: tf.constant(values) for name, values in arrays.items() if name != rows.LABEL}
+    if config.task == "regression":
+        known: Any = learned[rows.LABEL]
+        labels = ((labels - known["mean"]) / known["scale"]).astype("float32")
+    columns = encoding.encode(raw, config, learned)
+    return Examples(columns=columns, labels=tf.constant(labels))
