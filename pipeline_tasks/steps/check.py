@@ -4,167 +4,184 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_tasks import observations, rows
+from pipeline_tasks import observations, rows, schema
+from pipeline_tasks.checked import OBSERVATIONS, ROWS
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run, step
-from pipeline_tasks.settings import Column, Label
+from pipeline_tasks.schema import Failure
+from pipeline_tasks.statistics import Statistics
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pandera.pandas as pa
 
 log = logging.getLogger(__name__)
 
 SHOWN = 20
+FAILURES, QUARANTINE = "failures.csv", "quarantine.parquet"
 
 
-@step(reads=("source", "columns", "label"))
+@step(reads=("source", "columns", "label", "preparation"))
 def check(run: Run, raw: Ref) -> Ref:
     """Parse the rows and stop if one of them breaks the schema declared in the pipeline file.
 
+    Rows that break rules of columns with `on_failure: quarantine` alone are put aside instead.
     Writes the artifact `checked`: rows.parquet, observations.parquet when there are labelled
-    observations (those that break the schema are left out and counted), and statistics.json.
-    Raises DataError with the file, row, column and value of what is wrong.
+    observations (those that break the schema are left out and counted), statistics.json and,
+    when rows were put aside, quarantine.parquet with their places and reasons.
+    Raises DataError with the file, row, column and value of what is wrong; then the artifact
+    `failures` has every such value in failures.csv, as `checked` has it after a quarantine.
     """
     folder = run.open(raw)
-    frame = _source_rows(run.config, folder)
+    whole, undeclared = _source_rows(run.config, folder)
+    found = _failures(run, whole)
+    aside = sorted({failure.row for failure in found})
+    frame = whole.drop(index=aside) if aside else whole
+    _check_label(frame, run.config)
     seen, refused = _observed_rows(run.config, folder / observations.JOINED)
     with run.write("checked") as draft:
-        frame.to_parquet(draft.folder / "rows.parquet", index=False)
+        _write(frame, draft.folder / ROWS, run.config)
         if len(seen):
-            seen.to_parquet(draft.folder / "observations.parquet", index=False)
-        statistics = _statistics(frame, run.config)
+            seen.to_parquet(draft.folder / OBSERVATIONS, index=False)
+        if aside:
+            _quarantined(run.config, whole, found).to_parquet(draft.folder / QUARANTINE)
+            _table(run.config, _in_order(found)).to_csv(draft.folder / FAILURES, index=False)
+        statistics = Statistics.of(frame, run.config).as_json()
         (draft.folder / "statistics.json").write_text(json.dumps(statistics, indent=1))
         draft.summary |= {
             "rows": len(frame),
             "observations": len(seen),
             "observations_refused": refused,
+            "quarantined": len(aside),
         }
+        draft.summary |= {"undeclared_columns": ", ".join(undeclared)} if undeclared else {}
     return draft.done()
 
 
-def _source_rows(config: PipelineConfig, folder: Path) -> pd.DataFrame:
+def _source_rows(config: PipelineConfig, folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The declared columns, and the names of the others that the source has."""
     source = config.source
     part = registry.part("sources", source.kind)
     params = registry.params("sources", source.kind, source.settings())
     frame: pd.DataFrame = part.read(params, folder, config)
-    failures = _failures(frame, config)
-    if len(failures):
-        lines = [
-            f"{part.place(params, row)}, column {column}: {value!r}, expected {rule}"
-            for row, column, value, rule in failures[:SHOWN]
-        ]
-        more = [f"... and {len(failures) - SHOWN} more"] if len(failures) > SHOWN else []
-        raise DataError(
-            f"{len(failures)} values break the declared schema:\n    "
-            + "\n    ".join(lines + more),
-            fix="mend the source, or the pipeline file's columns if the change is meant to last",
+    undeclared = schema.check_columns(frame, config)
+    if hasattr(part, "undeclared"):
+        undeclared += part.undeclared(params, folder, config)
+    if undeclared:
+        log.warning("the source has columns that are not declared: %s", ", ".join(undeclared))
+        declared = [*rows.frame_columns(config.columns), config.label.name]
+        frame = frame if len(frame.columns) == len(declared) else frame[declared]
+    return frame, undeclared
+
+
+def _failures(run: Run, frame: pd.DataFrame) -> list[Failure]:
+    """What puts rows into quarantine. Raises DataError when something must stop the run."""
+    config = run.config
+    found = schema.failures(frame, config.columns, (config.label.name, config.label))
+    found += schema.repeated(frame, config.columns)
+    missing = schema.too_many_missing(frame, config.columns)
+    stopping = [failure for failure in found if not _may_be_aside(failure, config)]
+    limit = config.preparation.quarantine_limit
+    aside = {failure.row for failure in found}
+    if stopping or missing:
+        raise _broken(run, found, _listed(config, stopping) + missing)
+    if len(aside) > limit * len(frame):
+        lines = _listed(config, found)
+        lines.append(
+            f"{len(aside)} of {len(frame)} rows would be put aside, {len(aside) / len(frame):.1%}, "
+            f"and preparation.quarantine_limit is {limit:.1%}"
         )
-    _check_label(frame, config)
-    return frame
+        raise _broken(run, found, lines)
+    if found:
+        log.warning("put aside %s of %s rows: %s", len(aside), len(frame), _listed(config, found))
+    return found
+
+
+def _may_be_aside(failure: Failure, config: PipelineConfig) -> bool:
+    column = config.columns.get(failure.column.partition(" (")[0])
+    column = config.columns.get(failure.column, column)
+    return column is not None and column.on_failure == "quarantine"
+
+
+def _listed(config: PipelineConfig, found: Sequence[Failure]) -> list[str]:
+    if not found:
+        return []
+    shown = _in_order(found)[:SHOWN]
+    lines = [
+        f"{place}, column {failure.column}: {failure.value!r}, expected {failure.rule}"
+        for place, failure in zip(_table(config, shown)["place"], shown, strict=True)
+    ]
+    return lines + ([f"... and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])
+
+
+def _in_order(found: Sequence[Failure]) -> list[Failure]:
+    return sorted(found, key=lambda failure: failure.row)
+
+
+def _broken(run: Run, found: list[Failure], lines: list[str]) -> DataError:
+    """The error, after every failure has been kept in an artifact of its own."""
+    where = ""
+    if found:
+        name, run_id = run.config.name, run.id
+        with run.store.write(name, run_id, "failures", inputs=run.inputs) as draft:
+            _table(run.config, _in_order(found)).to_csv(draft.folder / FAILURES, index=False)
+            draft.summary["failures"] = len(found)
+        where = f"; each of them is in {run.open(draft.done()) / FAILURES}"
+    return DataError(
+        f"{len(found)} values break the declared schema{where}:\n    " + "\n    ".join(lines),
+        fix=schema.MEND,
+    )
+
+
+def _table(config: PipelineConfig, found: Sequence[Failure]) -> pd.DataFrame:
+    """Every failure with the place where a person finds it, and what is done about it."""
+    import pandas as pd
+
+    part = registry.part("sources", config.source.kind)
+    params = registry.params("sources", config.source.kind, config.source.settings())
+    content = {
+        "row": [failure.row for failure in found],
+        "place": [part.place(params, failure.row) for failure in found],
+        "column": [failure.column for failure in found],
+        "value": [str(failure.value) for failure in found],
+        "expected": [failure.rule for failure in found],
+        "action": ["quarantine" if _may_be_aside(one, config) else "fail" for one in found],
+    }
+    return pd.DataFrame(content)
+
+
+def _quarantined(
+    config: PipelineConfig, frame: pd.DataFrame, found: Sequence[Failure]
+) -> pd.DataFrame:
+    """The rows put aside, as they are, with `_place` and `_reasons`; the index is the row."""
+    table = _table(config, _in_order(found))
+    reasons = "column " + table["column"] + ": expected " + table["expected"]
+    grouped = table.assign(reasons=reasons).groupby("row", sort=True)
+    kept = frame.loc[sorted({failure.row for failure in found})]
+    return kept.assign(_place=grouped["place"].first(), _reasons=grouped["reasons"].agg("; ".join))
 
 
 def _observed_rows(config: PipelineConfig, path: Path) -> tuple[pd.DataFrame, int]:
-    found = observations.read_joined(path)
-    frame = rows.from_observations(found, config)
-    wrong = sorted({row for row, *_ in _failures(frame, config)})
+    frame = rows.from_observations(observations.read_joined(path), config)
+    if frame.empty:
+        return frame, 0
+    label = (config.label.name, config.label)
+    wrong = sorted({one.row for one in schema.failures(frame, rows.inputs(config), label)})
     if wrong:
         log.warning("left out %s of %s observations that break the schema", len(wrong), len(frame))
     return frame.drop(index=wrong), len(wrong)
 
 
-def _failures(frame: pd.DataFrame, config: PipelineConfig) -> list[tuple[int, str, object, str]]:
-    """(row from 0, column, value, rule) for every value that breaks the schema."""
-    import pandera.pandas as pa
-
-    view = _view(frame, config)
-    try:
-        _schema(config).validate(view, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        cases = error.failure_cases.dropna(subset=["index"]).sort_values("index", kind="stable")
-        return [
-            (int(index), str(column), value, _rule(str(check)))
-            for index, column, value, check in zip(
-                cases["index"], cases["column"], cases["failure_case"], cases["check"], strict=True
-            )
-        ]
-    return []
-
-
-def _view(frame: pd.DataFrame, config: PipelineConfig) -> pd.DataFrame:
-    """The frame with each image as its least and greatest pixel: as telling, and much smaller."""
-    import pandas as pd
-
-    parts = {}
-    for name, column in config.columns.items():
-        if column.type == "image":
-            block = frame[rows.pixels(name, column)].to_numpy()
-            parts[f"{name} (least pixel)"] = block.min(axis=1)
-            parts[f"{name} (greatest pixel)"] = block.max(axis=1)
-        else:
-            parts[name] = frame[name].to_numpy()
-    parts[config.label.name] = frame[config.label.name].to_numpy()
-    return pd.DataFrame(parts)
-
-
-def _schema(config: PipelineConfig) -> pa.DataFrameSchema:
-    import pandera.pandas as pa
-
-    parts = {}
-    for name, column in config.columns.items():
-        if column.type == "image":
-            parts[f"{name} (least pixel)"] = _column_schema(column)
-            parts[f"{name} (greatest pixel)"] = _column_schema(column)
-        else:
-            parts[name] = _column_schema(column)
-    parts[config.label.name] = _label_schema(config.label)
-    return pa.DataFrameSchema(parts)
-
-
-def _label_schema(label: Label) -> pa.Column:
-    import pandera.pandas as pa
-
-    if label.type == "number":
-        finite = pa.Check(_is_finite, error="a finite number")
-        return pa.Column(checks=[*_bounds(label), finite], nullable=False)
-    classes = list(label.classes)
-    return pa.Column(checks=pa.Check.isin(classes, error=f"one of {classes}"), nullable=False)
-
-
-def _bounds(column: Column | Label) -> list[pa.Check]:
-    import pandera.pandas as pa
-
-    checks = []
-    if column.minimum is not None:
-        checks.append(pa.Check.ge(column.minimum, error=f"at least {column.minimum:g}"))
-    if column.maximum is not None:
-        checks.append(pa.Check.le(column.maximum, error=f"at most {column.maximum:g}"))
-    return checks
-
-
-def _column_schema(column: Column) -> pa.Column:
-    import pandera.pandas as pa
-
-    checks = _bounds(column)
-    if column.values is not None:
-        checks.append(pa.Check.isin(column.values, error=f"one of {list(column.values)}"))
-    if column.type != "category":
-        checks.append(pa.Check(_is_finite, error="a finite number"))
-    return pa.Column(checks=checks, nullable=column.nullable)
-
-
-def _is_finite(values: pd.Series) -> pd.Series:
-    return values.abs() != float("inf")
-
-
-def _rule(check: str) -> str:
-    return "a value" if check == "not_nullable" else check
+def _write(frame: pd.DataFrame, path: Path, config: PipelineConfig) -> None:
+    """Parquet, in which only categories are worth a dictionary."""
+    categories = [name for name, column in config.columns.items() if column.type == "category"]
+    frame.to_parquet(path, index=False, use_dictionary=categories)
 
 
 def _check_label(frame: pd.DataFrame, config: PipelineConfig) -> None:
@@ -178,19 +195,3 @@ def _check_label(frame: pd.DataFrame, config: PipelineConfig) -> None:
             else "numbers that differ",
             fix="look at how the source chooses its rows: nothing can be learned from one answer",
         )
-
-
-def _statistics(frame: pd.DataFrame, config: PipelineConfig) -> dict[str, dict[str, float]]:
-    numbers = [name for name, column in config.columns.items() if column.type == "number"]
-    numbers += [config.label.name] if config.task == "regression" else []
-    described = {name: _described(frame[name]) for name in numbers}
-    if config.task == "regression":
-        return described
-    shares = frame[config.label.name].value_counts(normalize=True)
-    return described | {
-        config.label.name: {str(key): float(share) for key, share in shares.items()}
-    }
-
-
-def _described(values: pd.Series[float]) -> dict[str, float]:
-    return {str(name): float(value) for name, value in values.describe().items()}
