@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline_tasks import config, loop, terminal
+from pipeline_tasks import config, inferring, loop, terminal
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError, PipelineError
 from pipeline_tasks.run import Run
@@ -37,6 +37,11 @@ def _arguments() -> argparse.Namespace:
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="every pipeline, with its champion")
     listing.set_defaults(command=_list)
+    schema = commands.add_parser("schema", help="what a pipeline file says of its columns")
+    questions = schema.add_subparsers(required=True)
+    infer = questions.add_parser("infer", help="propose `columns:` from the source's data")
+    infer.add_argument("pipeline")
+    infer.set_defaults(command=_infer_schema)
     return parser.parse_args()
 
 
@@ -83,6 +88,11 @@ def _list(_: argparse.Namespace) -> int:
         champion = Run(config=pipeline, id="list").store.champion(pipeline.name)
         served = f"version {champion.version}, {champion.promoted_at}" if champion else "none yet"
         print(f"{pipeline.name}: {pipeline.description} Champion: {served}.")
+    return 0
+
+
+def _infer_schema(arguments: argparse.Namespace) -> int:
+    print(inferring.columns_text(config.named(arguments.pipeline)))
     return 0
 
 

@@ -110,14 +110,13 @@ def from_observations(found: Sequence[Observation], config: PipelineConfig) -> p
 def input_arrays(found: Sequence[Prediction], config: PipelineConfig) -> Arrays:
     """What clients sent, one array a column, as to_arrays makes them."""
     import numpy as np
-    import pandas as pd
 
     arrays: Arrays = {}
     for name, column in inputs(config).items():
         values = [one.inputs.get(name) for one in found]
         if column.is_text:
-            series = pd.Series([value or None for value in values], dtype="str")
-            arrays[name] = _texts(series, as_objects=column.type == "text")
+            texts = np.array([np.str_(value or "") for value in values], dtype=object)
+            arrays[name] = texts if column.type == "text" else texts.astype(np.str_)
         else:
             shape = (len(found), *(column.shape or ()))
             arrays[name] = np.array(values, dtype=np.float32).reshape(shape)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_tasks import observations, rows, schema
+from pipeline_tasks import inferring, observations, rows, schema
 from pipeline_tasks.checked import OBSERVATIONS, ROWS
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
@@ -71,8 +71,7 @@ def _source_rows(config: PipelineConfig, folder: Path) -> tuple[pd.DataFrame, li
     params = registry.params("sources", source.kind, source.settings())
     frame: pd.DataFrame = part.read(params, folder, config)
     undeclared = schema.check_columns(frame, config)
-    if hasattr(part, "undeclared"):
-        undeclared += part.undeclared(params, folder, config)
+    undeclared += inferring.undeclared(config, folder)
     if undeclared:
         log.warning("the source has columns that are not declared: %s", ", ".join(undeclared))
         declared = [*rows.frame_columns(config.columns), config.label.name]
