@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tasks.metrics import mean, single
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 HIGHER_IS_BETTER = True
+NEEDS = "labels"
+IS_SHARE_OF_RIGHT_ROWS = True
 
 
-def compute(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """truth, predicted: class indices, shape (n,). NaN when there are no rows.
+def compute(truth: ArrayLike, answer: ArrayLike) -> float:
+    """Right rows / rows: Metz, Seminars in Nuclear Medicine 8 (1978).
+
+    truth, answer: class indices, shape (n,). NaN when there are no rows.
 
     >>> compute([0, 1, 2, 2], [0, 1, 1, 2])
     0.75
     """
-    import numpy as np
+    return single(weighted, truth, answer)
 
-    right = np.asarray(truth) == np.asarray(predicted)
-    return float(right.mean()) if right.size else float("nan")
+
+def weighted(
+    truth: NDArray[Any], answer: NDArray[Any], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The same where row i counts weights[:, i] times; one number a resample."""
+    return mean((truth == answer).astype(float), weights)

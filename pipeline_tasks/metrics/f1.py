@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tasks.metrics import counts, ratio, single
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
 HIGHER_IS_BETTER = True
+NEEDS = "labels"
 
 
-def compute(truth: ArrayLike, predicted: ArrayLike) -> float:
+def compute(truth: ArrayLike, answer: ArrayLike) -> float:
     """Macro F1: the mean over all classes seen of 2 hits / (rows + predicted).
 
-    truth, predicted: class indices, shape (n,). NaN when there are no rows.
+    Opitz and Burst, arXiv 1911.03347 (2019), their first formula.
+
+    truth, answer: class indices, shape (n,). NaN when there are no rows.
 
     >>> round(compute([0, 1, 2, 2], [0, 1, 1, 2]), 4)
     0.7778
     """
-    import numpy as np
-
-    truth, predicted = np.asarray(truth), np.asarray(predicted)
-    classes = np.union1d(truth, predicted)
-    if not classes.size:
-        return float("nan")
-    scores = [_of_class(truth == one, predicted == one) for one in classes]
-    return float(np.mean(scores))
+    return single(weighted, truth, answer)
 
 
-def _of_class(is_true: NDArray[np.bool_], is_predicted: NDArray[np.bool_]) -> float:
-    hits = int((is_true & is_predicted).sum())
-    return 2 * hits / (int(is_true.sum()) + int(is_predicted.sum()))
+def weighted(
+    truth: NDArray[Any], answer: NDArray[Any], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The same where row i counts weights[:, i] times; one number a resample."""
+    found = counts(truth, answer, weights)
+    return found.mean(ratio(2.0 * found.hits, found.true + found.predicted, otherwise=0.0))
