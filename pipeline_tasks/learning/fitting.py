@@ -33,17 +33,24 @@ class Examples:
     """Encoded columns and what is true of each row, as tensors in memory.
 
     labels: class indices, int64 (n,), or standardised numbers, float32 (n,). weights: float32
-    (n,), how much each row counts; None where all count the same. augment: a function of a
-    batch's columns and a stateless seed (int32, (2,)) that gives other columns like them.
+    (n,), how much each row counts; None where all count the same. order: the rows of an epoch, some
+    of them more than once; None for each of them once. augment: a function of a batch's columns
+    and a stateless seed (int32, (2,)) that gives other columns like them.
     """
 
     columns: Columns
     labels: tf.Tensor
     weights: tf.Tensor | None = None
+    order: NDArray[np.int32] | None = None
     augment: Callable[[Columns, tf.Tensor], Columns] | None = None
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
+
+    @property
+    def rows_an_epoch(self) -> int:
+        """How many rows an epoch goes over."""
+        return len(self) if self.order is None else len(self.order)
 
 
 def fit(
@@ -65,8 +72,8 @@ def fit(
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
-    batch_size = min(settings.batch_size or len(training), len(training))
-    steps = -(-len(training) // batch_size)
+    batch_size = min(settings.batch_size or training.rows_an_epoch, training.rows_an_epoch)
+    steps = -(-training.rows_an_epoch // batch_size)
     optimizer = optimizer_of(settings, steps=steps * settings.epochs)
     optimizer.build(model.trainable_variables)
     average = Average(model, settings.averaging)
@@ -77,8 +84,9 @@ def fit(
     while not progress.is_over(settings):
         began = time.monotonic()
         epoch = progress.epochs + 1
-        order = tf.constant(_order(len(training), settings.seed, epoch))
-        training_loss = _checked(run_epoch(order, tf.constant(epoch)), epoch)
+        order = _order(training.rows_an_epoch, settings.seed, epoch)
+        chosen = order if training.order is None else training.order[order]
+        training_loss = _checked(run_epoch(tf.constant(chosen), tf.constant(epoch)), epoch)
         with average.applied():
             validation_loss, score = (float(value) for value in judge())
             weights = [variable.numpy() for variable in model.weights]
@@ -152,7 +160,7 @@ def _epoch_function(
     import tensorflow as tf
 
     variables = model.trainable_variables
-    batches = -(-len(examples) // batch_size)
+    batches = -(-examples.rows_an_epoch // batch_size)
 
     def learn(rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         columns: Columns = {name: tf.gather(all_, rows) for name, all_ in examples.columns.items()}

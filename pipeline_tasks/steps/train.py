@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@step(reads=("columns", "label", "model", "training"))
+@step(reads=("columns", "label", "model", "training", "preparation"))
 def train(run: Run, prepared: Ref) -> Ref:
     """Backpropagation with early stopping and a checkpoint after every epoch.
 

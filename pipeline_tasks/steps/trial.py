@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@step(reads=("columns", "label", "model", "training", "tuning"), reusable=False)
+@step(reads=("columns", "label", "model", "training", "tuning", "preparation"), reusable=False)
 def trial(run: Run, prepared: Ref, slot: int) -> Ref:
     """Train once with what the study proposes, and tell it how that went.
 

@@ -216,3 +216,58 @@ def test_changed_code_of_a_model_function_trains_again(small, tmp_path, monkeypa
     assert made.steps("second", until="train")["train"].reused
     (package / "net.py").write_text(source + "# changed\n")
     assert not made.steps("third", until="train")["train"].reused
+
+
+def test_a_rare_class_is_found_when_it_is_given_weight(tmp_path):
+    found = {}
+    for kind in (None, "weights", "oversample"):
+        folder = tmp_path / str(kind)
+        folder.mkdir()
+        preparation = {"balance": {"kind": kind}} if kind else {}
+        made = write_small(folder, preparation=preparation, training=FAST | {"epochs": 5})
+        header, *lines = made.csv.read_text().splitlines()
+        rare = [line for line in lines if line.endswith(",1")][:12]
+        made.csv.write_text(
+            "\n".join([header, *rare, *(line for line in lines if line.endswith(",0"))])
+        )
+        left = made.steps(until="evaluate")
+        predictions = rows.read_arrays(made.run().open(left["evaluate"]) / "predictions.npz")
+        found[kind] = float(predictions["test_probabilities"][:, 1].mean())
+    assert found["weights"] > 2 * found[None]
+    assert found["oversample"] > 2 * found[None]
+
+
+def test_augmentation_moves_every_image_a_little_and_the_same_seed_the_same_way():
+    import tensorflow as tf
+
+    from pipeline_tasks.learning.augmenting import augment
+    from pipeline_tasks.preparation import Augmentation
+
+    images = tf.constant(
+        np.pad(np.ones((50, 4, 4, 1), "float32"), ((0, 0), (6, 6), (6, 6), (0, 0)))
+    )
+    settings = Augmentation(shift=0.1, rotate=15, zoom=0.1, shear=0.1)
+    first, same = (augment(images, settings, tf.constant([1, 2])) for _ in range(2))
+    other = augment(images, settings, tf.constant([1, 3]))
+    np.testing.assert_array_equal(first, same)
+    assert (first.numpy() != other.numpy()).any()
+    assert len(np.unique(first.numpy().reshape(50, -1), axis=0)) == 50
+    light = first.numpy().sum(axis=(1, 2, 3)) / 16
+    assert ((light > 0.7) & (light < 1.4)).all()
+    unchanged = augment(images, Augmentation(), tf.constant([1, 2]))
+    np.testing.assert_allclose(unchanged, images, atol=1e-6)
+
+
+def test_a_shift_is_bounded_by_its_share_of_the_image():
+    import tensorflow as tf
+
+    from pipeline_tasks.learning.augmenting import augment
+    from pipeline_tasks.preparation import Augmentation
+
+    image = np.zeros((200, 21, 21, 1), "float32")
+    image[:, 10, 10] = 1.0
+    moved = augment(tf.constant(image), Augmentation(shift=0.1), tf.constant([0, 0])).numpy()
+    where = np.argwhere(moved[..., 0] > 0.05)[:, 1:] - 10
+    assert np.abs(where).max() == 3, "2.1 pixels, spread over neighbours"
+    assert where.min() < -1
+    assert where.max() > 1
