@@ -32,7 +32,9 @@ training:
 
 @pytest.fixture(scope="module")
 def dags():
-    return read(PROJECT / "dags" / "pipelines")[0]
+    found, errors = read(PROJECT / "dags" / "pipelines")
+    assert not errors
+    return {name: dag for name, dag in found.items() if name.startswith("digits__")}
 
 
 def read(pipelines: Path):
