@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS, OBSERVATIONS = "rows.parquet", "observations.parquet"
-ROWS_AT_ONCE = 250_000
+ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,22 @@ class Checked:
         frame: pd.DataFrame = found.to_pandas(self_destruct=True, split_blocks=True)
         return frame
 
-    def slices(self, names: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """All source rows, cleaned by the columns' own rules, some at a time; all columns."""
+    def slices(
+        self, names: Sequence[str] | None = None, *, where: NDArray[np.bool_] | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """Source rows, cleaned by the columns' own rules, some at a time; all or some of them."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         file = pq.ParquetFile(
             self.folder / ROWS, read_dictionary=self._categories(names or list(self.config.columns))
         )
+        start = 0
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
-            yield cleaned(batch.to_pandas(), self.config)
+            stop = start + len(batch)
+            some = batch if where is None else batch.filter(pa.array(where[start:stop]))
+            yield cleaned(some.to_pandas(), self.config)
+            start = stop
 
     def array(self, name: str, chosen: dict[str, Chosen]) -> dict[str, NDArray[np.generic]]:
         """One column's array (rows.to_array), or the label's, for each of these choices of rows."""

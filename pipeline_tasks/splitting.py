@@ -118,12 +118,10 @@ def _unique(checked: Checked, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
 def _doubtful_rows(checked: Checked, doubtful: NDArray[np.bool_]) -> pd.DataFrame:
     import pandas as pd
 
-    parts, start = [], 0
-    for frame in checked.slices():
-        part = frame[doubtful[start : start + len(frame)]]
-        categories = part.columns[part.dtypes == "category"]
-        parts.append(part.astype(dict.fromkeys(categories, "str")))
-        start += len(frame)
+    parts = []
+    for frame in checked.slices(where=doubtful):
+        categories = frame.columns[frame.dtypes == "category"]
+        parts.append(frame.astype(dict.fromkeys(categories, "str")))
     return pd.concat(parts, ignore_index=True)
 
 
