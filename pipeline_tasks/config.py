@@ -16,6 +16,7 @@ from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.preparation import Preparation
 from pipeline_tasks.settings import (
     Column,
+    Evaluation,
     Label,
     MetricName,
     Monitoring,
@@ -23,10 +24,9 @@ from pipeline_tasks.settings import (
     Promotion,
     Retraining,
     Split,
-    Training,
-    Tuning,
     part_of,
 )
+from pipeline_tasks.training import Training, Tuning
 
 PROJECT = Path(__file__).parent.parent
 PIPELINE_NAME = r"^[a-z][a-z0-9_]{0,62}$"
@@ -51,6 +51,7 @@ class PipelineConfig(Frozen):
     training: Training = Training()
     tuning: Tuning | None = None
     metrics: tuple[MetricName, ...] = ("accuracy", "precision", "recall", "f1")
+    evaluation: Evaluation = Evaluation()
     promotion: Promotion = Promotion()
     target: Annotated[Part, part_of("targets")] = Part(kind="model_server")
     monitoring: Monitoring = Monitoring()

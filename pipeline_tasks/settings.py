@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -16,10 +17,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pipeline_tasks import column_rules
+from pipeline_tasks import column_rules, metrics
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import UnknownPartError
 from pipeline_tasks.core.values import Frozen
+
+SLICED = ("number", "category")
 
 
 class Part(BaseModel):
@@ -194,90 +197,61 @@ class Split(Frozen):
         return self
 
 
-class Training(Frozen):
-    """How the model learns. These are the parameters of the trigger form."""
-
-    epochs: int = Field(20, ge=1, le=10_000, description="Passes over the training rows, at most.")
-    batch_size: int = Field(
-        64, ge=0, le=1_000_000, description="Rows in one gradient step; 0 for all rows at once."
-    )
-    learning_rate: float = Field(
-        0.001, gt=0, le=10, description="Step size; the largest one where a schedule changes it."
-    )
-    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = Field(
-        "adam", description="How a gradient becomes a step."
-    )
-    schedule: Literal["constant", "cosine", "one_cycle"] = Field(
-        "constant", description="How the learning rate changes until the last epoch."
-    )
-    weight_decay: float = Field(
-        0.004, ge=0, le=1, description="Share of each weight that adamw takes away in a step."
-    )
-    averaging: float = Field(
-        0.0, ge=0, lt=1, description="Decay of the weights' moving average, such as 0.995; 0: none."
-    )
-    smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Label smoothing: the share of certainty taken from a label."
-    )
-    precision: Literal["float32", "mixed"] = Field(
-        "float32", description="mixed computes in bfloat16 where TensorFlow sees a GPU."
-    )
-    patience: int = Field(
-        5,
-        ge=0,
-        le=1000,
-        description="Epochs without a better validation loss before training stops early and "
-        "keeps the best weights. 0 never stops early.",
-    )
-    seed: int = Field(7, ge=0, description="Same seed, same rows: the same weights.")
-
-
-class Space(Frozen):
-    """Where one parameter is searched: between two numbers, or among choices."""
-
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool = Field(False, description="Search the number's order of magnitude.")
-    choices: tuple[JsonValue, ...] = ()
-
-    @model_validator(mode="after")
-    def _range_or_choices(self) -> Self:
-        has_range = self.low is not None and self.high is not None
-        if has_range == bool(self.choices):
-            raise ValueError("needs either `low` and `high`, or `choices`")
-        if has_range and not (self.low or 0) < (self.high or 0):
-            raise ValueError(f"low {self.low} must be below high {self.high}")
-        if self.log and not (self.low or 0) > 0:
-            raise ValueError("log needs a `low` above 0")
-        return self
-
-    @property
-    def is_whole(self) -> bool:
-        """Both ends are whole numbers, so that what is between them is, too."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
-
-    @property
-    def example(self) -> JsonValue:
-        """One value of it."""
-        return self.choices[0] if self.choices else self.low
-
-
-class Tuning(Frozen):
-    """What `<name>__tune` searches, and for how long."""
-
-    parameters: dict[Annotated[str, Field(pattern=r"^(training|model)\.\w+$")], Space]
-    trials: int = Field(20, ge=1, le=1000, description="Trainings at most.")
-    minutes: float | None = Field(None, gt=0, description="No trial starts after this.")
-    workers: int = Field(2, ge=1, description="Trials at the same time.")
-
-
 class Promotion(Frozen):
     """What a candidate must show before it replaces the champion."""
 
     metric: MetricName = "accuracy"
-    minimum: float = Field(0.0, description="On held-out rows, champion or not.")
+    minimum: float | None = Field(
+        None, description="On test rows, champion or not; a maximum where lower is better."
+    )
+    thresholds: dict[MetricName, float] = Field(
+        {}, description="The same for other metrics, each in its own direction."
+    )
     margin: float = Field(0.0, description="How much worse than the champion is still no loss.")
+    on_test: Literal["not_worse", "not_proven_worse", "proven_not_worse"] = Field(
+        "not_worse",
+        description="Against the champion on test rows. not_worse: by the number; "
+        "not_proven_worse: refused if a paired test says the loss is no accident; "
+        "proven_not_worse: refused unless the test says that the loss is within the margin.",
+    )
+    on_recent: Literal["better", "proven_better"] = Field(
+        "better",
+        description="On the latest labelled rows. proven_better: the paired test must say so.",
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="What a paired test calls proven.")
     minimum_rows: int = Field(30, ge=1, description="Held-out rows below which nothing is proven.")
+    slice_margin: float = Field(
+        0.05, ge=0, description="The margin of each slice that has the minimum of rows."
+    )
+    maximum_bytes: int | None = Field(None, ge=1, description="Size of the model's weights.")
+    maximum_ms_per_1000_rows: float | None = Field(
+        None, gt=0, description="Time to answer a thousand test rows."
+    )
+
+
+class Evaluation(Frozen):
+    """What is measured beside the metrics of all rows."""
+
+    slices: tuple[str, ...] = Field(
+        (), description="Columns whose parts are judged apart: numbers by quarter, or by value."
+    )
+    importance: bool = Field(True, description="Measure what shuffling each column costs.")
+    bootstrap: int = Field(
+        200, ge=0, le=10_000, description="Resamples behind each 95 % interval; 0: no intervals."
+    )
+
+    def misfits(
+        self, task: str, measured: tuple[str, ...], promotion: Promotion, columns: dict[str, str]
+    ) -> Iterator[str]:
+        """What does not fit together. columns: the type of each one that a client sends."""
+        yield from filter(None, (metrics.misfit(kind, task) for kind in measured))
+        for kind in promotion.thresholds:
+            if kind not in measured:
+                yield f"promotion.thresholds: {kind!r} must be in metrics"
+        for name in self.slices:
+            if columns.get(name) not in SLICED:
+                wanted = f"an input among the columns, of type {' or '.join(SLICED)}"
+                yield f"evaluation.slices: {name!r} must be {wanted}"
 
 
 class Monitoring(Frozen):

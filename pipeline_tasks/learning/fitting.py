@@ -13,7 +13,7 @@ from pipeline_tasks.learning import network
 from pipeline_tasks.learning.averaging import Average
 from pipeline_tasks.learning.checkpoint import Checkpoint, Progress
 from pipeline_tasks.learning.optimizers import optimizer_of
-from pipeline_tasks.settings import Training
+from pipeline_tasks.training import Training
 
 if TYPE_CHECKING:
     import keras
@@ -80,7 +80,7 @@ def fit(
     state = [*_unique(model.variables), *optimizer.variables, *average.variables]
     progress = checkpoint.load(state)
     run_epoch = _epoch_function(model, optimizer, average, training, settings, batch_size)
-    judge = _judge_function(model, validation)
+    judge = _judge_function(model, validation, settings.smoothing)
     while not progress.is_over(settings):
         began = time.monotonic()
         epoch = progress.epochs + 1
@@ -192,9 +192,13 @@ def _epoch_function(
 
 
 def _judge_function(
-    model: keras.Model, examples: Examples
+    model: keras.Model, examples: Examples, smoothing: float = 0.0
 ) -> tf.types.experimental.PolymorphicFunction:
-    """A function of nothing: mean loss (penalties left out), and accuracy or R2."""
+    """A function of nothing: mean loss, and accuracy or R2.
+
+    The loss is the one that training makes small, its penalties left out: judged without the
+    smoothing, a model that has learned it would seem to get worse.
+    """
     import tensorflow as tf
 
     rows_total = len(examples)
@@ -204,7 +208,9 @@ def _judge_function(
         rows = slice(start, start + VALIDATION_ROWS)
         labels = examples.labels[rows]
         logits = model({k: values[rows] for k, values in examples.columns.items()}, training=False)
-        loss += network.loss(labels, logits) * tf.cast(tf.shape(labels)[0], tf.float32)
+        loss += network.loss(labels, logits, smoothing=smoothing) * tf.cast(
+            tf.shape(labels)[0], tf.float32
+        )
         if not is_number:
             chosen = tf.argmax(network.probabilities(logits), axis=1)
             hits += tf.reduce_sum(tf.cast(chosen == labels, tf.float32))

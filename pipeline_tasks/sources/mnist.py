@@ -69,12 +69,10 @@ def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from pipeline_tasks import rows
-
     [name] = _image_columns(config)
     with np.load(folder / FILE) as kept:
         block, labels = kept["images"].reshape(-1, PIXELS), kept["labels"]
-    columns = rows.pixels(name, config.columns[name])
+    columns = [f"{name}[{index}]" for index in range(PIXELS)]
     frame = pd.DataFrame(block.astype(np.float32), columns=columns, copy=False)
     frame[config.label.name] = labels.astype(np.int64)
     return frame

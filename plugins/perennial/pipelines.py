@@ -11,7 +11,7 @@ from airflow.sdk import Asset, Param, get_parsing_context
 from pipeline_tasks import config
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError
-from pipeline_tasks.settings import Training
+from pipeline_tasks.training import Training
 
 
 def pipelines() -> Iterator[PipelineConfig]:

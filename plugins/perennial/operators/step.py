@@ -17,7 +17,7 @@ from pipeline_tasks.config import PROJECT, PipelineConfig
 from pipeline_tasks.core.errors import PipelineError
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run
-from pipeline_tasks.settings import Training
+from pipeline_tasks.training import Training
 
 
 class StepOperator(BaseOperator):
