@@ -1,0 +1,1 @@
+"""What is known of a candidate beyond its metrics: intervals, slices, curves, causes, its card."""
