@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.settings import Column
 
 if TYPE_CHECKING:
@@ -44,7 +45,14 @@ def texts(values: pa.Array, column: Column) -> pa.Array:
         becomes = pa.scalar(None if new is None else str(new), values.type)
         found = pc.if_else(pc.fill_null(pc.equal(values, old), False), becomes, found)
     for rule in column.correct:
-        found = pc.replace_substring_regex(found, rule.pattern, rule.text)
+        try:
+            found = pc.replace_substring_regex(found, rule.pattern, rule.text)
+        except pa.ArrowInvalid as error:
+            raise ConfigError(
+                f"the correction of {rule.pattern!r} with {rule.text!r} cannot be done: {error}",
+                expected="a regular expression of RE2, which has no look-ahead or look-behind",
+                fix="change the column's `correct` in the pipeline file",
+            ) from error
     if is_needed(column):
         found = pc.if_else(pc.equal(found, ""), pa.scalar(None, values.type), found)
     return found

@@ -33,11 +33,13 @@ class Params(Frozen):
 
 def learn(params: Params, columns: Sequence[pa.Array]) -> dict[str, JsonValue]:
     """The vocabulary of combinations; columns of text, (n,) each, "" where missing."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     if params.buckets is not None:
         return {}
-    joined = pc.binary_join_element_wise(*columns, BETWEEN).value_counts()
+    between = pa.scalar(BETWEEN, columns[0].type)
+    joined = pc.binary_join_element_wise(*columns, between).value_counts()
     counts = Counter(dict(zip(*(part.to_pylist() for part in joined.flatten()), strict=True)))
     return {"vocabulary": list(vocabulary.chosen(counts, params.vocabulary))}
 

@@ -109,7 +109,7 @@ def _in_a_row(
         return words.slice(0, max(last, 0)), rows[: max(last, 0)]
     parts = [words.slice(start, last) for start in range(length)]
     is_one_text = rows[:last] == rows[length - 1 :]
-    joined = pc.binary_join_element_wise(*parts, " ")
+    joined = pc.binary_join_element_wise(*parts, pa.scalar(" ", words.type))
     return joined.filter(pa.array(is_one_text)), rows[:last][is_one_text]
 
 
