@@ -62,7 +62,7 @@ def main() -> None:
         mnist = str(data("mnist.npz"))
         script = str(PROJECT / "bench" / "mnist_bare.py")
         for seed in range(ROUNDS + 1):
-            peer = [sys.executable, script, mnist, str(PLAIN_EPOCHS if seed else 1)]
+            peer = [sys.executable, script, mnist, str(PLAIN_EPOCHS if seed else 1), "50000"]
             mine = [sys.executable, "-c", TRAIN, str(folder), str(seed), prepared]
             for command, seconds, reached in (
                 (peer, plain, accuracies[0]),
