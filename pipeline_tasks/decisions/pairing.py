@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-MANY = 10_000
+MANY = 1_000
 
 
 @dataclass(frozen=True)

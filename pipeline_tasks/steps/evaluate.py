@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks import rows
+from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Champion, Ref
 from pipeline_tasks.learning import load_tensorflow
+from pipeline_tasks.metrics import log_loss, rmse
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.validation import curves, plots, report
+from pipeline_tasks.validation.diagnosis import Diagnosis, Evidence, diagnose
+from pipeline_tasks.validation.importance import importance, sample
+from pipeline_tasks.validation.slices import cut
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+    Columns = Mapping[str, NDArray[Any]]
+    Answerer = Callable[[Columns], NDArray[Any]]
+
+log = logging.getLogger(__name__)
+
 SPLITS = ("test", "recent")
+SEEN_ROWS = 2_000
 
 
 def _champion_digest(run: Run, prepared: Ref, model: Ref) -> str:
@@ -26,44 +40,102 @@ def _champion_digest(run: Run, prepared: Ref, model: Ref) -> str:
     return champion.exported.digest if champion else ""
 
 
-@step(reads=("columns", "label", "model", "metrics"), outside=_champion_digest)
+@step(
+    reads=("columns", "label", "model", "training", "metrics", "evaluation"),
+    outside=_champion_digest,
+)
 def evaluate(run: Run, prepared: Ref, model: Ref) -> Ref:
-    """Accuracy, precision, recall, F1 and the confusion matrix on unseen rows, champion beside it.
+    """Every metric on unseen rows with its 95 % interval, beside the champion's and a naive one.
 
     `test` is the source's held-out split, `recent` the latest labelled observations, if any.
-    Writes the artifact `evaluation`: evaluation.json, and predictions.npz with
-    `<split>_probabilities` (n, classes) and `<split>_label` (n,) of the candidate.
+    Writes the artifact `evaluation`: evaluation.json (metrics, intervals, confusion, by class and
+    slice, importance of columns, diagnosis of the fit), paired.json (candidate against champion
+    row by row), curves.json with pictures of it (<split>.png, learning.png), and predictions.npz
+    with `<split>_probabilities` (n, classes), or `<split>_values` (n,), and `<split>_label` (n,)
+    of the candidate.
     """
     load_tensorflow()
-    from pipeline_tasks.learning import answering
-
-    folder = run.open(prepared)
-    learned: Any = read_json(folder / "preprocessing.json")
-    _, candidate = answering.trained(run.config, learned, run.open(model))
+    folder, trained = run.open(prepared), run.open(model)
     champion = _other_champion(run, model)
-    incumbent = answering.exported(run.open(champion.exported)) if champion else None
-    report: dict[str, Any] = {}
-    kept: dict[str, NDArray[np.generic]] = {}
-    for split in SPLITS:
-        if (folder / f"{split}.npz").is_file():
-            columns = rows.read_arrays(folder / f"{split}.npz")
-            truth = columns.pop(rows.LABEL)
-            shares = answering.shares_or_values(candidate, columns)
-            kept |= {f"{split}_probabilities": shares, f"{split}_label": truth}
-            report[split] = {
-                "rows": len(truth),
-                "candidate": _scores(run, truth, shares),
-                "champion": _champion_scores(run, truth, columns, incumbent),
-                "confusion": _confusion(truth, shares),
-            }
+    scene = Scene(
+        config=run.config,
+        answerers=_answerers(run, folder, trained, champion),
+        seen={split: _sample(folder / f"{split}.npz") for split in ("train", "validation")},
+        naive=_naive(run.config, folder),
+    )
+    found = [
+        Found.of(scene, split, rows.read_arrays(folder / f"{split}.npz"))
+        for split in SPLITS
+        if (folder / f"{split}.npz").is_file()
+    ]
+    learning: Any = read_json(trained / "curves.json")
+    content: dict[str, Any] = {
+        "champion_version": champion.version if champion else None,
+        "splits": {one.split: one.report for one in found},
+        "importance": _importance(scene, found[0]),
+        "diagnosis": asdict(_diagnosis(scene, found[0], learning, prepared)),
+    }
     with run.write("evaluation") as draft:
-        _write(draft.folder, report, champion)
-        rows.write_arrays(draft.folder / "predictions.npz", kept)
-        for split, part in report.items():
-            for who in ("candidate", "champion"):
-                scores = part[who] or {}
-                draft.summary |= {f"{split}_{who}_{name}": v for name, v in scores.items()}
+        _write(draft.folder, content, found, learning)
+        for one in found:
+            for who in (report.CANDIDATE, report.CHAMPION):
+                scores = one.report[who] or {}
+                draft.summary |= {f"{one.split}_{who}_{k}": value for k, value in scores.items()}
     return draft.done()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Who answers, and what is known of the training rows.
+
+    seen: some rows of the splits that were trained with. naive: see report.naive.
+    """
+
+    config: PipelineConfig
+    answerers: Mapping[str, Answerer]
+    seen: Mapping[str, rows.Arrays]
+    naive: NDArray[Any]
+
+    @property
+    def judge(self) -> report.Judge:
+        """What is measured."""
+        settings = self.config.evaluation
+        return report.Judge(self.config.metrics, settings.bootstrap, self.config.label.classes)
+
+    def baseline(self, count: int) -> NDArray[Any]:
+        """The naive answer to so many rows."""
+        import numpy as np
+
+        return np.repeat(self.naive, count, axis=0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One split: its rows, the candidate's answer, and what was measured."""
+
+    split: str
+    columns: Columns
+    truth: NDArray[Any]
+    answer: NDArray[Any]
+    report: dict[str, Any]
+    paired: dict[str, Any]
+
+    @classmethod
+    def of(cls, scene: Scene, split: str, columns: rows.Arrays) -> Found:
+        """Ask everybody, and judge the answers."""
+        truth = columns.pop(rows.LABEL)
+        answers = {report.BASELINE: scene.baseline(len(truth))}
+        began = time.monotonic()
+        answers[report.CANDIDATE] = scene.answerers[report.CANDIDATE](columns)
+        seconds = time.monotonic() - began
+        if report.CHAMPION in scene.answerers:
+            answers[report.CHAMPION] = scene.answerers[report.CHAMPION](columns)
+        slices = list(cut(scene.config.evaluation.slices, columns, scene.seen["train"]))
+        judged = scene.judge.split(truth, answers, slices)
+        judged["ms_per_1000_rows"] = round(seconds * 1e6 / len(truth), 3)
+        log.info("%s", report.sentence(split, judged))
+        paired = scene.judge.paired(truth, answers)
+        return cls(split, columns, truth, answers[report.CANDIDATE], judged, paired)
 
 
 def _other_champion(run: Run, model: Ref) -> Champion | None:
@@ -72,37 +144,96 @@ def _other_champion(run: Run, model: Ref) -> Champion | None:
     return champion if champion and champion.model.digest != model.digest else None
 
 
-def _champion_scores(
-    run: Run,
-    truth: NDArray[np.generic],
-    columns: rows.Arrays,
-    incumbent: Callable[..., Any] | None,
-) -> dict[str, float] | None:
+def _answerers(
+    run: Run, prepared: Path, trained: Path, champion: Champion | None
+) -> dict[str, Answerer]:
     from pipeline_tasks.learning import answering
 
-    if incumbent is None:
-        return None
-    return _scores(run, truth, answering.shares_or_values(incumbent, columns))
+    learned: Any = read_json(prepared / "preprocessing.json")
+    functions = {report.CANDIDATE: answering.trained(run.config, learned, trained)[1]}
+    if champion:
+        functions[report.CHAMPION] = answering.exported(run.open(champion.exported))
+
+    def answerer(function: Callable[..., Any]) -> Answerer:
+        return lambda columns: answering.shares_or_values(function, columns)
+
+    return {who: answerer(function) for who, function in functions.items()}
 
 
-def _scores(run: Run, truth: NDArray[np.generic], shares: NDArray[np.float32]) -> dict[str, float]:
-    predicted = shares.argmax(axis=1)
-    return {
-        name: registry.part("metrics", name).compute(truth, predicted)
-        for name in run.config.metrics
-    }
+def _sample(path: Path) -> rows.Arrays:
+    arrays = rows.read_arrays(path)
+    chosen = sample(len(arrays[rows.LABEL]), SEEN_ROWS)
+    return {name: values[chosen] for name, values in arrays.items()}
 
 
-def _confusion(truth: NDArray[np.generic], shares: NDArray[np.float32]) -> list[list[int]]:
-    """Rows: the true class; columns: the predicted one."""
+def _naive(config: PipelineConfig, folder: Path) -> NDArray[Any]:
     import numpy as np
 
-    matrix = np.zeros((shares.shape[1],) * 2, dtype=int)
-    np.add.at(matrix, (truth.astype(int), shares.argmax(axis=1)), 1)
-    table: list[list[int]] = matrix.tolist()
-    return table
+    with np.load(folder / "train.npz") as kept:
+        return report.naive(kept[rows.LABEL], len(config.label.classes))
 
 
-def _write(folder: Path, report: dict[str, Any], champion: Champion | None) -> None:
-    content = {"champion_version": champion.version if champion else None, "splits": report}
+def _importance(scene: Scene, test: Found) -> dict[str, dict[str, float]]:
+    if not scene.config.evaluation.importance:
+        return {}
+    part = registry.part("metrics", scene.config.metrics[0])
+    answer = scene.answerers[report.CANDIDATE]
+    found = importance(part, test.truth, test.columns, answer)
+    if found:
+        most = ", ".join(f"{name} {one['mean']:.3g}" for name, one in list(found.items())[:5])
+        log.info("%s lost when a column is shuffled: %s", scene.config.metrics[0], most)
+    return found
+
+
+def _diagnosis(scene: Scene, test: Found, learning: Any, prepared: Ref) -> Diagnosis:
+    config = scene.config
+    losses = {split: _seen_loss(scene, arrays) for split, arrays in scene.seen.items()}
+    baseline = scene.baseline(len(test.truth))
+    params = registry.params("models", config.model.kind, config.model.settings())
+    found = diagnose(
+        Evidence(
+            loss=learning["loss"],
+            validation_loss=learning["validation_loss"],
+            losses=losses | {"test": _loss(config, test.truth, test.answer)},
+            naive=_loss(config, test.truth, baseline),
+            rows=int(prepared.summary["train"] or 0),
+            model=params.model_dump(mode="json"),
+            training=config.training.model_dump(mode="json"),
+        )
+    )
+    log.info("fit: %s: %s", found.fit, "; ".join([*found.findings, *found.hints]))
+    return found
+
+
+def _seen_loss(scene: Scene, arrays: rows.Arrays) -> float:
+    columns = {name: values for name, values in arrays.items() if name != rows.LABEL}
+    answer = scene.answerers[report.CANDIDATE](columns)
+    return _loss(scene.config, arrays[rows.LABEL], answer)
+
+
+def _loss(config: PipelineConfig, truth: NDArray[Any], answer: NDArray[Any]) -> float:
+    """The mean loss of a row: the log loss, or the squared error."""
+    if config.task == "regression":
+        return rmse.compute(truth, answer) ** 2
+    return log_loss.compute(truth, answer)
+
+
+def _write(folder: Path, content: dict[str, Any], found: list[Found], learning: Any) -> None:
     (folder / "evaluation.json").write_text(json.dumps(content, indent=1))
+    (folder / "paired.json").write_text(json.dumps({one.split: one.paired for one in found}))
+    drawn = {one.split: _curves(one) for one in found}
+    (folder / "curves.json").write_text(json.dumps({"learning": learning, "splits": drawn}))
+    kept: dict[str, NDArray[Any]] = {}
+    for one in found:
+        name = "values" if one.report["confusion"] is None else "probabilities"
+        kept |= {f"{one.split}_{name}": one.answer, f"{one.split}_label": one.truth}
+        plots.of_split(folder / f"{one.split}.png", one.report, drawn[one.split])
+    rows.write_arrays(folder / "predictions.npz", kept)
+    plots.of_learning(folder / "learning.png", learning, content["importance"])
+
+
+def _curves(one: Found) -> dict[str, Any]:
+    if one.report["confusion"] is None:
+        return {**curves.of_values(one.truth, one.answer)}
+    names = [line["class"] for line in one.report["by_class"]]
+    return {**curves.of_classes(one.truth, one.answer, names)}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
-from pipeline_tasks.core import clock
+from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Answer, HistoryEntry, Ref, Verdict
-from pipeline_tasks.decisions.promotion import Judged, promotion
+from pipeline_tasks.decisions.pairing import Pair
+from pipeline_tasks.decisions.promotion import Cost, Judged, Slice, promotion
 from pipeline_tasks.run import Run, step
 
 
@@ -31,8 +33,26 @@ def _verdict(run: Run, evaluation: Ref, model: Ref) -> Verdict:
     if _is_champion(run, model):
         reason = "the candidate is the champion itself: nothing it depends on has changed"
         return Verdict(answer=Answer.NO, reasons=(reason,))
-    report: Any = read_json(run.open(evaluation) / "evaluation.json")
-    return promotion(run.config.promotion, _judged(report["splits"], run.config.promotion.metric))
+    folder = run.open(evaluation)
+    report: Any = read_json(folder / "evaluation.json")
+    paired: Any = read_json(folder / "paired.json")
+    metric = run.config.promotion.metric
+    kinds = {metric, *run.config.promotion.thresholds}
+    judged = {
+        name: _judged(part, paired[name].get(metric), metric)
+        for name, part in report["splits"].items()
+    }
+    return promotion(
+        run.config.promotion,
+        judged,
+        lower_is_better=frozenset(
+            kind for kind in kinds if not registry.part("metrics", kind).HIGHER_IS_BETTER
+        ),
+        cost=Cost(
+            model_bytes=sum(file.stat().st_size for file in run.open(model).glob("*.npz")),
+            ms_per_1000_rows=report["splits"]["test"]["ms_per_1000_rows"],
+        ),
+    )
 
 
 def _is_champion(run: Run, model: Ref) -> bool:
@@ -40,15 +60,29 @@ def _is_champion(run: Run, model: Ref) -> bool:
     return champion is not None and champion.model.digest == model.digest
 
 
-def _judged(splits: dict[str, Any], metric: str) -> dict[str, Judged]:
-    return {
-        name: Judged(
-            rows=part["rows"],
-            candidate=part["candidate"][metric],
-            champion=part["champion"][metric] if part["champion"] else None,
-        )
-        for name, part in splits.items()
-    }
+def _judged(part: Any, pair: Any, metric: str) -> Judged:
+    """part: the split's in evaluation.json; pair: its metric's in paired.json, if there is one."""
+    return Judged(
+        rows=part["rows"],
+        candidate=part["candidate"][metric],
+        champion=part["champion"][metric] if part["champion"] else None,
+        pair=Pair(**{**pair, "differences": tuple(pair["differences"])}) if pair else Pair(),
+        others=part["candidate"],
+        slices=tuple(
+            Slice(
+                name=f"{one['column']} {one['value']}",
+                rows=one["rows"],
+                candidate=_number(one["candidate"][metric]),
+                champion=_number(one["champion"][metric]),
+            )
+            for one in part["slices"]
+            if one["champion"]
+        ),
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _record_refusal(run: Run, verdict: Verdict) -> None:
