@@ -31,7 +31,6 @@ class Augmentation(Frozen):
     shift: float = Field(0.0, ge=0, le=0.5, description="Share of height and of width.")
     rotate: float = Field(0.0, ge=0, le=180, description="Degrees.")
     zoom: float = Field(0.0, ge=0, lt=1, description="Share of the size, up or down.")
-    shear: float = Field(0.0, ge=0, lt=1, description="Slant: share of a side.")
     noise: float = Field(0.0, ge=0, le=1, description="Deviation of what is added to pixels 0..1.")
     flip: bool = Field(False, description="Left and right change places in half of the images.")
 
