@@ -136,11 +136,27 @@ def _with_observations(chosen: dict[str, Chosen], checked: Checked) -> dict[str,
     earlier, recent = places[: total - recent_rows], places[total - recent_rows :]
     earlier = earlier[~np.isin(position[earlier], position[recent])]
     validates = position[earlier] < config.split.validation / (1 - config.split.test)
+    if _are_grouped(config):
+        earlier, validates = _as_their_groups(earlier, checked)
     joined = chosen | {
         "train": Chosen(chosen["train"].source, earlier[~validates]),
         "validation": Chosen(chosen["validation"].source, earlier[validates]),
     }
     return joined | ({"recent": Chosen(_none(), recent)} if recent_rows else {})
+
+
+def _are_grouped(config: PipelineConfig) -> bool:
+    split = config.split
+    return split.by == "group" and config.columns[str(split.column)].is_input
+
+
+def _as_their_groups(
+    earlier: NDArray[np.int64], checked: Checked
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Observations whose group does not test, and which of them validate with their group."""
+    observed = cleaned(checked.observed[[str(checked.config.split.column)]], checked.config)
+    where = dict(sides(shares(_hashes(observed))[earlier], checked))
+    return earlier[~where["test"]], where["validation"][~where["test"]]
 
 
 def _recent_rows(config: PipelineConfig, total: int) -> int:

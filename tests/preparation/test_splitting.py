@@ -105,6 +105,24 @@ def test_a_group_is_on_one_side(tmp_path, rows):
     assert sum(map(len, seen)) == len(set.union(*seen))
 
 
+def test_observations_stay_with_their_group_and_never_join_one_that_tests(tmp_path):
+    columns = COLUMNS | {"customer": {"type": "category"}}
+    split = {"by": "group", "column": "customer"}
+    checked(tmp_path, many(400, seed=9))
+    (tmp_path / "rows.parquet").rename(tmp_path / "observations.parquet")
+    found = checked(tmp_path, many(400), split=split, columns=columns)
+    divided = splitting.divide(found)
+    source = found.frame(["customer"])["customer"].astype("str")
+    groups = {
+        side: {*source.iloc[part.source], *found.observed["customer"].iloc[part.observed]}
+        for side, part in divided.items()
+        if side != "recent"
+    }
+    assert sum(map(len, groups.values())) == len(set.union(*groups.values()))
+    assert len(divided["train"].observed) > 50
+    assert len(divided["recent"].observed) == 160
+
+
 def many(rows: int, seed: int = 3) -> list[tuple]:
     random = np.random.default_rng(seed)
     return [
