@@ -9,6 +9,7 @@ from pipeline_tasks import publishing
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.validation import card
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +21,15 @@ def deploy(
     """Publish the candidate as the next version, wait until traffic is answered by it, promote it.
 
     When the target does not take it, the version is withdrawn and the champion stays.
-    Writes the artifact `deployment`: deployment.json. Raises DeploymentError or TransientError,
-    both of which are retried.
+    Writes the artifact `deployment`: deployment.json, and card.md, the version's model card.
+    Raises DeploymentError or TransientError, both of which are retried.
     """
     target = run.config.target
     part = registry.part("targets", target.kind)
     params = registry.params("targets", target.kind, target.settings())
     run.open(verified)
     source = run.open(exported)
+    described = card.of(run, run.inputs)
     part.check_ready(params, run)
     with run.store.lock(run.config.name):
         folder = part.folder(params, run)
@@ -53,6 +55,7 @@ def deploy(
     with run.write("deployment") as draft:
         content = {"version": version, "previous_version": previous}
         (draft.folder / "deployment.json").write_text(json.dumps(content))
+        (draft.folder / card.FILE).write_text(card.titled(run, version, described))
         draft.summary |= content
     return draft.done()
 
