@@ -131,7 +131,7 @@ def _against_champion(
         is_passed,
         f"{rules.metric} {judged.candidate:.4f} against the champion's {judged.champion:.4f} "
         f"on the same {judged.rows} {'latest labelled' if recent else 'test'} rows "
-        f"({judged.candidate - judged.champion:+.4f}{tie}{lower}; {wanted})",
+        f"({judged.candidate - judged.champion:+.4f}{tie}{lower}, {wanted})",
     )
 
 
@@ -174,7 +174,7 @@ def _loss_text(judged: Judged, gain: float, is_error: bool) -> str:
 
 
 def _chance_text(chance: float, test: str, what: str) -> str:
-    return "" if math.isnan(chance) else f"; {test}: p {chance:.2g} that it is {what} by chance"
+    return "" if math.isnan(chance) else f", {test} p {chance:.2g} that it is {what} by chance"
 
 
 def _slices(rules: Promotion, judged: Judged, is_error: bool) -> Iterator[Check]:
@@ -185,7 +185,7 @@ def _slices(rules: Promotion, judged: Judged, is_error: bool) -> Iterator[Check]
             False,
             f"slice {one.name}: {rules.metric} {one.candidate:.4f} against the champion's "
             f"{one.champion:.4f} on the same {one.rows} rows "
-            f"({one.candidate - one.champion:+.4f}; it may be worse by {rules.slice_margin:g})",
+            f"({one.candidate - one.champion:+.4f}, it may be worse by {rules.slice_margin:g})",
         )
     if judged.slices and not worse:
         small = len(judged.slices) - len(large)
