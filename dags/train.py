@@ -5,7 +5,8 @@ from functools import partial
 
 from airflow.sdk import DAG, CronTriggerTimetable, chain
 
-from perennial.operators.step import DecisionOperator, StepOperator
+from perennial.operators.gate import GateOperator
+from perennial.operators.step import StepOperator
 from perennial.pipelines import asset, default_args, pipelines, training_form
 from pipeline_tasks.loop import NEEDS
 
@@ -17,8 +18,9 @@ production has taught since is learned.
 
 *ingest* and *check* bring rows that keep to the schema, *prepare* splits them and learns the
 encoding, *train* fits the network and can be killed at any time, *evaluate* compares candidate and
-champion on unseen rows, *gate* decides (a refusal is green, with its reasons in the task's log),
-*export* makes a SavedModel, *verify* asks it golden questions, *deploy* swaps it in.
+champion on unseen rows, *gate* decides (a refusal is green, with its reasons in the task's log;
+**Approval** in the form lets a person overrule it), *export* makes a SavedModel, *verify* asks it
+golden questions, *deploy* swaps it in.
 
 **Trigger** it with other parameters by the button above; the file is `{name}.yaml`. A step whose
 code, settings and inputs have not changed reuses what it made before; tick **Force** to do it all
@@ -44,14 +46,13 @@ for pipeline in pipelines():
             asset(pipeline, kind) for kind in ("data", "model", "deployment")
         )
         step = partial(StepOperator, pipeline=pipeline)
-        decision = partial(DecisionOperator, pipeline=pipeline)
         chain(
             step(step="ingest"),
             step(step="check", inputs=NEEDS["check"]),
             step(step="prepare", inputs=NEEDS["prepare"], outlets=[data]),
             step(step="train", inputs=NEEDS["train"], inlets=[data], outlets=[model]),
             step(step="evaluate", inputs=NEEDS["evaluate"]),
-            decision(step="gate", inputs=NEEDS["gate"]),
+            GateOperator(pipeline=pipeline, inputs=NEEDS["gate"]),
             step(step="export", inputs=NEEDS["export"]),
             step(step="verify", inputs=NEEDS["verify"]),
             step(step="deploy", inputs=NEEDS["deploy"], inlets=[model], outlets=[deployment]),

@@ -201,6 +201,9 @@ class Promotion(Frozen):
     """What a candidate must show before it replaces the champion."""
 
     metric: MetricName = "accuracy"
+    approval: Literal["never", "refused", "always"] = Field(
+        "never", description="When a person is asked: on a refusal, before every promotion."
+    )
     minimum: float | None = Field(
         None, description="On test rows, champion or not; a maximum where lower is better."
     )

@@ -132,7 +132,7 @@ class Live:
         return found
 
     def write_pipelines(self) -> None:
-        """The digits, a small CSV pipeline, one whose CSV is broken, and a file with mistakes."""
+        """The digits, small CSV pipelines, one with a broken CSV, and a file with mistakes."""
         digits = PROJECT / "dags" / "pipelines" / "digits.yaml"
         (self.pipelines / "digits.yaml").write_text(digits.read_text())
         (self.pipelines / "broken.yaml").write_text(THREE_MISTAKES)
@@ -141,7 +141,7 @@ class Live:
         lines = csv_text().splitlines()
         lines[6] = lines[6].replace(lines[6].split(",")[0], "wide", 1)
         (self.pipelines / "torn.csv").write_text("\n".join(lines) + "\n")
-        for name, path in (("small", "rows.csv"), ("torn", "torn.csv")):
+        for name, path in (("small", "rows.csv"), ("torn", "torn.csv"), ("strict", "rows.csv")):
             content = {
                 "schedule": None,
                 "paused": False,
@@ -154,6 +154,7 @@ class Live:
                 },
                 "label": {"name": "kind", "classes": [0, 1]},
                 "model": {"kind": "mlp", "hidden": [8]},
+                "promotion": {"minimum": 0.999 if name == "strict" else 0.0},
                 "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.03},
                 "monitoring": {"schedule": "0 3 * * *"},
                 "tuning": {

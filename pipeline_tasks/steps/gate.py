@@ -15,12 +15,13 @@ from pipeline_tasks.run import Run, step
 
 
 @step(reads=("promotion",), reusable=False)
-def gate(run: Run, evaluation: Ref, model: Ref) -> Ref:
+def gate(run: Run, evaluation: Ref, model: Ref, approved_by: str = "") -> Ref:
     """Say yes or no to the candidate, with reasons; a refusal is no error.
 
+    approved_by: the person who takes the candidate whatever the rules say; kept among the reasons.
     Writes the artifact `verdict`: verdict.json. A refusal is added to the pipeline's history.
     """
-    verdict = _verdict(run, evaluation, model)
+    verdict = _verdict(run, evaluation, model, approved_by)
     with run.write("verdict") as draft:
         (draft.folder / "verdict.json").write_text(json.dumps(verdict.model_dump(mode="json")))
         draft.summary |= {"answer": verdict.answer.value, "reasons": "; ".join(verdict.reasons)}
@@ -29,7 +30,7 @@ def gate(run: Run, evaluation: Ref, model: Ref) -> Ref:
     return draft.done()
 
 
-def _verdict(run: Run, evaluation: Ref, model: Ref) -> Verdict:
+def _verdict(run: Run, evaluation: Ref, model: Ref, approved_by: str) -> Verdict:
     if _is_champion(run, model):
         reason = "the candidate is the champion itself: nothing it depends on has changed"
         return Verdict(answer=Answer.NO, reasons=(reason,))
@@ -45,6 +46,7 @@ def _verdict(run: Run, evaluation: Ref, model: Ref) -> Verdict:
     return promotion(
         run.config.promotion,
         judged,
+        approved_by=approved_by,
         lower_is_better=frozenset(
             kind for kind in kinds if not registry.part("metrics", kind).HIGHER_IS_BETTER
         ),

@@ -115,7 +115,7 @@ def _features(arrays: rows.Arrays, config: PipelineConfig) -> dict[str, NDArray[
     import numpy as np
 
     features: dict[str, NDArray[np.generic]] = {}
-    for name, column in config.columns.items():
+    for name, column in rows.inputs(config).items():
         values: Any = arrays[name]
         if column.type == "image":
             flat = values.reshape(len(values), -1)
@@ -123,9 +123,12 @@ def _features(arrays: rows.Arrays, config: PipelineConfig) -> dict[str, NDArray[
                 f"{name} brightness": flat.mean(axis=1),
                 f"{name} contrast": flat.std(axis=1),
             }
+        elif column.type == "text":
+            lengths = [len(text) for text in values]
+            features[f"{name} length"] = np.array(lengths, dtype=np.float64)
         else:
             features[name] = values
-        if column.nullable and column.type == "number":
+        if column.may_be_missing and column.type == "number":
             features[f"{name} missing"] = np.isnan(values).astype(np.str_)
     shares: Any = arrays["_probabilities"]
     features["answer"] = arrays["_predicted"].astype(np.str_)

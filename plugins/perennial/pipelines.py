@@ -54,7 +54,14 @@ def training_form(pipeline: PipelineConfig) -> dict[str, Param]:
     reason = Param(
         None, type=["null", "string"], title="Reason", description="Why this run: kept with it."
     )
-    return form | {"force": force, "reason": reason}
+    approval = Param(
+        pipeline.promotion.approval,
+        enum=["never", "refused", "always"],
+        type="string",
+        title="Approval",
+        description="Ask a person: never, when the candidate is refused, or always.",
+    )
+    return form | {"force": force, "approval": approval, "reason": reason}
 
 
 def asset(pipeline: PipelineConfig, kind: str) -> Asset:

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.sensors.degradation import DegradationSensor
 from perennial.triggers.degradation import DegradationTrigger
@@ -28,8 +29,8 @@ class TaskInstance:
     def __init__(self, **values):
         self.values = values
 
-    def xcom_pull(self, task):
-        return self.values.get(task)
+    def xcom_pull(self, task_ids, key="return_value"):
+        return self.values.get(task_ids)
 
     def xcom_push(self, key, value):
         self.values[key] = value
@@ -168,3 +169,49 @@ def test_the_trigger_fires_once_the_newest_verdict_is_degraded(tmp_path, monkeyp
 
     record("good", Answer.NO)
     assert asyncio.run(watch()) == "bad"
+
+
+NO = REF.model_copy(update={"summary": {"answer": "no", "reasons": "worse; much worse"}})
+YES = REF.model_copy(update={"summary": {"answer": "yes", "reasons": "better"}})
+
+
+@pytest.mark.parametrize(
+    ("approval", "left", "asks"),
+    [
+        ("never", YES, False),
+        ("refused", YES, False),
+        ("refused", NO, True),
+        ("always", YES, True),
+        ("always", NO, True),
+    ],
+)
+def test_the_gate_asks_a_person_when_the_file_or_the_form_says_so(
+    pipeline, step, monkeypatch, approval, left, asks
+):
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    asked = []
+    monkeypatch.setattr(ApprovalOperator, "execute", lambda self, _: asked.append(self.body))
+    step(left)
+    GateOperator(pipeline=pipeline).execute(context({"approval": approval}))
+    assert bool(asked) == asks
+    if asked:
+        assert left.summary["reasons"].split("; ")[0] in asked[0]
+
+
+def event(*chosen):
+    person = {"id": "ana", "name": "ana"}
+    return {"chosen_options": list(chosen), "params_input": {}, "responded_by_user": person}
+
+
+def test_an_approval_is_recorded_with_the_persons_name(pipeline, step):
+    calls = step(YES)
+    operator = GateOperator(pipeline=pipeline)
+    assert operator.execute_complete(context(), event("Approve"))["summary"]["answer"] == "yes"
+    assert calls[0][1] == {"approved_by": "ana"}
+
+
+def test_a_rejection_skips_what_follows(pipeline, step):
+    step(NO)
+    with pytest.raises(DownstreamTasksSkipped):
+        GateOperator(pipeline=pipeline).execute_complete(context(), event("Reject"))

@@ -100,7 +100,10 @@ class DecisionOperator(StepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; the verdict and its reasons are in the log and in XCom either way."""
-        ref = super().execute(context)
+        return self.follow(context, super().execute(context))
+
+    def follow(self, context: Context, ref: dict[str, Any]) -> dict[str, Any]:
+        """Go on after a yes, skip what follows after anything else."""
         verdict = ref["summary"]
         if verdict["answer"] == "yes":
             return ref
