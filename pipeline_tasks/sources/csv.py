@@ -1,31 +1,49 @@
-"""A CSV file with a header line, in UTF-8; `${NAME}` in its path is an environment variable."""
+"""CSV files with a header line, in UTF-8; `${NAME}` in the path is an environment variable."""
 
 from __future__ import annotations
 
-import os
+import csv
+import gzip
+import io
+import json
 import shutil
+import zlib
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic import Field
 
+from pipeline_tasks import tables
 from pipeline_tasks.config import PipelineConfig
-from pipeline_tasks.core.errors import DataError
-from pipeline_tasks.core.fingerprint import digest_of_file
+from pipeline_tasks.core.errors import DataError, PipelineError
+from pipeline_tasks.core.fingerprint import digest_of_text
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.sources import files
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE = "rows.csv"
+NAMES = "files.json"
 HEADER_LINES = 1
-SHOWN = 10
+ENDINGS = (".csv", ".gz")
+TYPES = {"number": "float64", "pixel": "float32", "text": "str"}
+# In a column of numbers, these can only mean that there is none; in text, each may be a value.
+NO_TEXT = ("",)
+NO_NUMBER = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
 
 
 class Params(Frozen):
-    """Where the file is and how it is written."""
+    """Where the files are and how they are written.
 
-    path: str
+    source: {kind: csv, path: "${DATA}/2026-*.csv.gz", separator: ";", missing: ["?"]}
+    """
+
+    path: str = Field(description="A file, a glob or a folder; files that end in .gz are gzip.")
     separator: str = Field(",", min_length=1, max_length=1)
     missing: tuple[str, ...] = Field(
         (), description="Texts that mean: no value, beside an empty one."
@@ -33,165 +51,239 @@ class Params(Frozen):
 
 
 def digest(params: Params) -> str:
-    """The digest of the file's content: the same rows under another name are the same rows."""
-    return digest_of_file(_path(params))
+    """The digest of the files' content: the same rows under another name are the same rows.
+
+    Reads every byte once.
+    """
+    found = [_digest(path) for path in _paths(params)]
+    return found[0] if len(found) == 1 else digest_of_text(" ".join(found))
 
 
 def fetch(params: Params, folder: Path) -> None:
-    """Keep the file as it is."""
-    shutil.copyfile(_path(params), folder / FILE)
+    """Keep the files as they are: rows.csv, or each of several with its number and files.json."""
+    paths = _paths(params)
+    for index, path in enumerate(paths):
+        number = f"-{index:05}" if len(paths) > 1 else ""
+        packed = ".gz" if path.suffix == ".gz" else ""
+        shutil.copyfile(path, folder / f"rows{number}.csv{packed}")
+    if len(paths) > 1:
+        (folder / NAMES).write_text(json.dumps([str(path) for path in paths], indent=1))
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
-    """The file's declared columns, parsed with their declared types.
+    """The files' declared columns, parsed with their declared types, one file after the other.
 
     Raises DataError that names the file, line, column and value when it cannot be.
     """
     import pandas as pd
 
-    path = folder / FILE
-    header = _header(params, path)
-    _check_header(params, header, config)
-    try:
-        frame = pd.read_csv(
-            path,
-            sep=params.separator,
-            dtype=_types(config),
-            na_values=list(params.missing),
-            encoding="utf-8-sig",
-        )
-    except pd.errors.ParserError as error:
-        raise _too_many_fields(params, header, str(error)) from error
-    except ValueError as error:
-        raise _unparsable(params, path, config) from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise _too_many_fields(params, header, "every line has more fields than the header")
-    _check_end(params, path, header)
+    kept = _kept(params, folder)
+    headers = [_header(params, file) for file in kept]
+    for file, header in zip(kept, headers, strict=True):
+        _check_header(file, header, config)
+        _check_same(kept[0], headers[0], file, header)
+    pairs = zip(kept, headers, strict=True)
+    parts = [_frame(params, file, header, config) for file, header in pairs]
+    frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     if frame.empty:
-        raise _empty(params, "no row below the header line")
-    return frame[[*config.columns, config.label.name]]
+        raise _empty(params.path, "no row below the header line")
+    return frame[list(tables.kinds(config))]
+
+
+def undeclared(params: Params, folder: Path, config: PipelineConfig) -> list[str]:
+    """Names in the header that the pipeline file does not declare."""
+    return tables.undeclared(_header(params, _kept(params, folder)[0]), config)
 
 
 def place(params: Params, row: int) -> str:
-    """How a person finds row number `row` (from 0)."""
+    """How a person finds row number `row` (from 0): the file, and the line that it begins in."""
+    try:
+        paths, before = _paths(params), 0
+        for path in paths:
+            lines = _lines(path, path.stat().st_mtime_ns, params.separator)
+            if row < before + len(lines):
+                shown = params.path if len(paths) == 1 else path
+                return f"{shown} line {lines[row - before]}"
+            before += len(lines)
+    except (PipelineError, OSError, ValueError, EOFError, csv.Error):
+        pass  # the file is gone, or is no longer what was fetched
     return f"{params.path} line {row + HEADER_LINES + 1}"
 
 
-def _path(params: Params) -> Path:
-    path = Path(os.path.expandvars(params.path))
-    if path.is_file():
-        return path
-    raise DataError(
-        f"{path}: there is no such file",
-        expected="a CSV file",
-        fix="put the file there, or change source.path in the pipeline file",
-    )
+def _paths(params: Params) -> list[Path]:
+    return files(params.path, ENDINGS, "a CSV file")
 
 
-def _types(config: PipelineConfig) -> dict[str, str]:
-    types = {
-        name: "float64" if column.type == "number" else "str"
-        for name, column in config.columns.items()
-    }
-    return types | {config.label.name: "float64" if _is_numbered(config) else "str"}
+class File(NamedTuple):
+    """A kept file, and what a person calls it."""
+
+    path: Path
+    title: str
 
 
-def _is_numbered(config: PipelineConfig) -> bool:
-    return config.task == "regression" or isinstance(config.label.classes[0], int)
+def _kept(params: Params, folder: Path) -> list[File]:
+    paths = sorted(folder.glob("rows*.csv*"))
+    index = folder / NAMES
+    titles = json.loads(index.read_text()) if index.is_file() else [params.path]
+    return [File(path, title) for path, title in zip(paths, titles, strict=True)]
 
 
-def _header(params: Params, path: Path) -> list[str]:
-    import csv
+@contextmanager
+def _opened(path: Path, title: object) -> Iterator[IO[bytes]]:
+    """The file's content, unpacked. Raises DataError where it cannot be."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield cast(IO[bytes], file)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{title}: cannot be unpacked: {error}",
+            expected="a whole file in gzip format, as its name ends in .gz",
+            fix="fetch the file again, or rename it if it is not packed",
+        ) from error
 
-    _check_encoding(params, path)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file, delimiter=params.separator), [])
+
+def _digest(path: Path) -> str:
+    with _opened(path, path) as file:
+        return file_digest(cast(Any, file), "sha256").hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _lines(path: Path, _: int, separator: str) -> array[int]:
+    """The line that each row begins in; a row may have several, and blank ones count too."""
+    found, begins = array("q"), 1
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as packed:
+        text = io.TextIOWrapper(cast(IO[bytes], packed), "utf-8-sig", newline="")
+        reader = csv.reader(text, delimiter=separator)
+        for fields in reader:
+            if fields:
+                found.append(begins)
+            begins = reader.line_num + 1
+    return found[HEADER_LINES:]
+
+
+def _header(params: Params, file: File) -> list[str]:
+    with _opened(file.path, file.title) as content:
+        last = _check_encoding(content, file.title)
+    with _opened(file.path, file.title) as content:
+        text = io.TextIOWrapper(content, "utf-8-sig", newline="")
+        header = next(csv.reader(text, delimiter=params.separator), [])
     if not any(header):
-        raise _empty(params, "no header line")
+        raise _empty(file.title, "no header line")
+    _check_end(params, file, header, last)
     return header
 
 
-def _check_encoding(params: Params, path: Path) -> None:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                wrong = line[error.start : error.start + 8]
-                raise DataError(
-                    f"{params.path} line {number}: not UTF-8 at byte {error.start + 1}: {wrong!r}",
-                    expected="text in UTF-8",
-                    fix="convert the file: iconv -f latin1 -t utf-8",
-                ) from error
+def _check_encoding(content: IO[bytes], title: str) -> tuple[int, str]:
+    """The last line that is not blank, and its number."""
+    last = (0, "")
+    for number, line in enumerate(content, start=1):
+        try:
+            text = line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            wrong = line[error.start : error.start + 8]
+            raise DataError(
+                f"{title} line {number}: not UTF-8 at byte {error.start + 1}: {wrong!r}",
+                expected="text in UTF-8",
+                fix="convert the file: iconv -f latin1 -t utf-8",
+            ) from error
+        last = (number, text) if text else last
+    return last
 
 
-def _check_header(params: Params, header: list[str], config: PipelineConfig) -> None:
+def _check_header(file: File, header: list[str], config: PipelineConfig) -> None:
+    declared = list(tables.kinds(config))
     repeated = sorted({name for name in header if header.count(name) > 1})
-    missing = [name for name in [*config.columns, config.label.name] if name not in header]
+    missing = [name for name in declared if name not in header]
     if missing or repeated:
         problem = f"no column {', '.join(missing)}" if missing else f"column {repeated[0]} twice"
         raise DataError(
-            f"{params.path} line 1: {problem}; the header says {', '.join(header)}",
-            expected=f"each of {', '.join([*config.columns, config.label.name])} once",
-            fix="mend the source, or the pipeline file's columns if the change is meant to last",
+            f"{file.title} line 1: {problem}; the header says {', '.join(header)}",
+            expected=f"each of {', '.join(declared)} once",
+            fix=tables.MEND,
         )
 
 
-def _check_end(params: Params, path: Path, header: list[str]) -> None:
-    import csv
-
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 65536))
-        lines = file.read().rstrip(b"\r\n").splitlines()
-    last = next(csv.reader([lines[-1].decode("utf-8")], delimiter=params.separator))
-    if len(last) < len(header) and len(lines) > 1:
-        with path.open("rb") as file:
-            number = sum(1 for _ in file)
+def _check_same(first: File, wanted: list[str], file: File, header: list[str]) -> None:
+    if different := sorted({*wanted} ^ {*header}):
         raise DataError(
-            f"{params.path} line {number}: the last line ends after {len(last)} of {len(header)} "
-            f"fields, at {last[-1]!r} in column {header[len(last) - 1]}",
-            expected="a whole line: the file was probably cut while it was written or copied",
-            fix="fetch the file again, or remove its last line",
+            f"{file.title} line 1: another header than {first.title}: only one of the two has "
+            f"{', '.join(different)}",
+            expected=f"the columns {', '.join(wanted)}, in any order",
+            fix="mend the file, or let source.path name only files of one kind",
         )
 
 
-def _empty(params: Params, problem: str) -> DataError:
+def _check_end(params: Params, file: File, header: list[str], last: tuple[int, str]) -> None:
+    number, line = last
+    fields = next(csv.reader([line], delimiter=params.separator), [])
+    if len(fields) >= len(header) or number <= HEADER_LINES or _ends_whole(params, file, header):
+        return
+    raise DataError(
+        f"{file.title} line {number}: the last line ends after {len(fields)} of {len(header)} "
+        f"fields, at {fields[-1]!r} in column {header[len(fields) - 1]}",
+        expected="a whole line: the file was probably cut while it was written or copied",
+        fix="fetch the file again, or remove its last line",
+    )
+
+
+def _ends_whole(params: Params, file: File, header: list[str]) -> bool:
+    """The last row has every field after all: the line breaks within quotes were its own."""
+    with _opened(file.path, file.title) as content:
+        text = io.TextIOWrapper(content, "utf-8-sig", newline="")
+        row: list[str] = []
+        for fields in csv.reader(text, delimiter=params.separator):
+            row = fields or row
+    return len(row) >= len(header)
+
+
+def _frame(params: Params, file: File, header: list[str], config: PipelineConfig) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        frame = _parsed(params, file, config, TYPES)
+    except pd.errors.ParserError as error:
+        raise _too_many_fields(file, header, str(error)) from error
+    except ValueError:
+        text = _parsed(params, file, config, dict.fromkeys(TYPES, "str"))
+        return tables.typed(text, config, _place_in(params, file))
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise _too_many_fields(file, header, "every line has more fields than the header")
+    return frame
+
+
+def _parsed(
+    params: Params, file: File, config: PipelineConfig, types: Mapping[str, str]
+) -> pd.DataFrame:
+    import pandas as pd
+
+    kinds = tables.kinds(config)
+    nothing = {name: list(NO_TEXT if kind == "text" else NO_NUMBER) for name, kind in kinds.items()}
+    return pd.read_csv(
+        file.path,
+        sep=params.separator,
+        dtype=cast(Any, {name: types[kind] for name, kind in kinds.items()}),
+        na_values={name: [*texts, *params.missing] for name, texts in nothing.items()},
+        keep_default_na=False,
+        encoding="utf-8-sig",
+    )
+
+
+def _place_in(params: Params, file: File) -> tables.Place:
+    lines = _lines(file.path, file.path.stat().st_mtime_ns, params.separator)
+    return lambda row: f"{file.title} line {lines[row]}"
+
+
+def _empty(title: str, problem: str) -> DataError:
     return DataError(
-        f"{params.path}: the file is empty: {problem}",
+        f"{title}: the file is empty: {problem}",
         expected="a header line and at least one row",
         fix="look at what writes this file",
     )
 
 
-def _too_many_fields(params: Params, header: list[str], problem: str) -> DataError:
+def _too_many_fields(file: File, header: list[str], problem: str) -> DataError:
     return DataError(
-        f"{params.path}: too many fields: {problem}",
+        f"{file.title}: too many fields: {problem}",
         expected=f"{len(header)} fields in every line, as in the header",
         fix="quote fields that hold the separator, or mend the line",
-    )
-
-
-def _unparsable(params: Params, path: Path, config: PipelineConfig) -> DataError:
-    import pandas as pd
-
-    text = pd.read_csv(
-        path,
-        sep=params.separator,
-        dtype="str",
-        na_values=list(params.missing),
-        encoding="utf-8-sig",
-    )
-    found = []
-    for name, kind in _types(config).items():
-        wrong = text[name].notna() & pd.to_numeric(text[name], errors="coerce").isna()
-        if kind == "float64" and wrong.any():
-            found += [
-                f"{place(params, int(row))}, column {name}: {text[name][row]!r}"
-                for row in text.index[wrong]
-            ]
-    more = [f"... and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    return DataError(
-        "text in a numeric column:\n    " + "\n    ".join(found[:SHOWN] + more),
-        expected="a number such as 1, -2.5 or 3e4, or nothing",
-        fix="mend these values in the source, or declare the column as a category",
     )

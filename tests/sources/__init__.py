@@ -1,0 +1,1 @@
+"""Sources: rows from files, databases, web pages and data sets."""
