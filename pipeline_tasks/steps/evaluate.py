@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SPLITS = ("test", "recent")
-SEEN_ROWS = 2_000
+SEEN_ROWS = 1_000
 
 
 def _champion_digest(run: Run, prepared: Ref, model: Ref) -> str:

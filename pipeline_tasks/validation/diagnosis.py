@@ -9,7 +9,8 @@ from typing import Any
 
 # Shares of the naive loss: a gap between two splits, and the least that must be learned.
 GAP, LEARNED = 0.1, 0.1
-# Shares of the best validation loss: a rise after it, and a fall that goes on in the last epoch.
+# A rise after the best validation loss, as a share of that or of what was gained until then; and
+# a fall that goes on in the last epoch, as a share of the loss.
 RISE, FALL = 0.1, 0.01
 
 
@@ -84,9 +85,10 @@ def _overfit(evidence: Evidence) -> Iterator[str]:
             f"the loss is {evidence.losses['train']:.4g} on training rows but "
             f"{evidence.losses['validation']:.4g} on validation rows"
         )
-    last, best = evidence.validation_loss[-1], min(evidence.validation_loss)
+    first, last = evidence.validation_loss[0], evidence.validation_loss[-1]
+    best = min(evidence.validation_loss)
     falls = evidence.loss[-1] < evidence.loss[evidence.best_epoch - 1]
-    if falls and last - best > RISE * abs(best):
+    if falls and last - best > RISE * max(first - best, best):
         yield (
             f"after epoch {evidence.best_epoch} the validation loss rose from {best:.4g} to "
             f"{last:.4g} while the training loss went on falling"

@@ -44,6 +44,13 @@ def test_a_validation_loss_that_rises_again_is_overfit_and_asks_for_fewer_epochs
     assert "500 rows were trained on" in hints
 
 
+def test_a_slight_rise_before_early_stopping_is_no_overfitting():
+    diagnosis = found(
+        loss=[2.0, 1.0, 0.2, 0.05, 0.04], validation_loss=[2.0, 1.0, 0.08, 0.09, 0.095]
+    )
+    assert diagnosis.fit == "good"
+
+
 def test_training_rows_that_are_answered_far_better_are_overfit():
     diagnosis = found(losses={"train": 0.05, "validation": 0.4, "test": 0.4})
     assert diagnosis.fit == "overfit"
