@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 SEED = 20
 LOW, HIGH = 0.025, 0.975
-# Weights in memory at a time, and altogether; more rows are resampled less often, not below LEAST.
-AT_ONCE, ALTOGETHER, LEAST = 1_000_000, 20_000_000, 50
+# Weights in memory at a time, and numbers read altogether: of very many rows or classes there are
+# fewer resamples, but not fewer than LEAST.
+AT_ONCE, ALTOGETHER, LEAST = 500_000, 10_000_000, 50
 
 
 def interval(resamples: Numbers) -> list[float]:
@@ -48,7 +49,7 @@ def resampled(
         return _of_cells(part, truth, taken, resamples)
     found = [
         [part.weighted(truth, answer, weights) for answer in taken]
-        for weights in _weights(len(truth), resamples)
+        for weights in _weights(len(truth), _affordable(taken[0], resamples))
     ]
     return [_joined(one) for one in zip(*found, strict=True)]
 
@@ -75,12 +76,16 @@ def _of_cells(
     return [part.weighted(cells[0], predicted, drawn) for predicted in cells[1:]]
 
 
+def _affordable(answer: NDArray[Any], resamples: int) -> int:
+    return min(resamples, max(LEAST, ALTOGETHER // answer.size))
+
+
 def _weights(rows: int, resamples: int) -> Iterator[Numbers]:
     """How often each row is drawn, (some resamples, rows), until there are enough."""
     import numpy as np
 
     random = np.random.default_rng(SEED)
-    left = min(resamples, max(LEAST, ALTOGETHER // rows))
+    left = resamples
     while left:
         some = min(left, max(1, AT_ONCE // rows))
         drawn = random.integers(0, rows, size=(some, rows), dtype=np.int64)

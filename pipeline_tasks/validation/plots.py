@@ -110,4 +110,4 @@ def _importance(axes: Axes, importance: Mapping[str, Mapping[str, float]]) -> No
     means, spreads = ([one[key] for _, one in shown] for key in ("mean", "spread"))
     axes.barh(range(len(shown)), means, xerr=spreads)
     axes.set_yticks(range(len(shown)), [name for name, _ in shown], fontsize=7)
-    axes.set(title="importance", xlabel="loss when shuffled")
+    axes.set(title="importance", xlabel="worse by, when shuffled")
