@@ -10,11 +10,12 @@ import json
 import logging
 import os
 import re
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
-from typing import Any, TypeVar
+from time import sleep
+from typing import Any, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
@@ -25,8 +26,13 @@ from pipeline_tasks.core.errors import ConfigError, DataError, TransientError
 log = logging.getLogger(__name__)
 
 VARIABLE = r"\$\{(\w+)\}"
-SECRET_WORDS = re.compile(
-    r"(?i)(pass(word|wd)?|secret|token|api_?key|access_?key|credential|signature)"
+VARIABLES = r"(?:\$\{\w+\})+"
+PRIVATE = (
+    r"(?i:password|passwd|secret|token|api_?key|access_?key|authorization|credentials?|signature)"
+)
+IN_PLAIN_TEXT = (
+    "a secret must not be in this file: put it into an environment variable and write ${NAME}, "
+    "or name a connection"
 )
 LONGEST_WAIT_SECONDS = 120.0
 Result = TypeVar("Result")
@@ -159,12 +165,7 @@ def refuse_secrets(content: object) -> object:
     if isinstance(content, dict):
         for key, value in content.items():
             if shown := _literal(str(key), value):
-                raise refusal(
-                    str(key),
-                    shown,
-                    "a secret must not be in this file: put it into an "
-                    "environment variable and write ${NAME}, or name a connection",
-                )
+                raise refusal(str(key), shown, IN_PLAIN_TEXT)
     return content
 
 
@@ -178,10 +179,10 @@ def _literal(key: str, value: object) -> str:
     """The value with its secret hidden, or "" when it has none."""
     if not isinstance(value, str):
         return ""
-    hidden = re.sub(r"(://[^/@:?#]*):(?!\$\{\w+\}@)[^/?#]*@", r"\1:***@", value)
-    hidden = re.sub(
-        rf"(?i)([?&][^=&]*{SECRET_WORDS.pattern[4:]}[^=&]*)=(?!\$\{{)[^&#]+", r"\1=***", hidden
-    )
+    if re.fullmatch(PRIVATE, key):
+        return "***"
+    hidden = re.sub(rf"(://[^/@:?#]*):(?!{VARIABLES}@)(?!\d+(?:/|$))[^@]*@", r"\1:***@", value)
+    hidden = re.sub(rf"([?&][^=&]*{PRIVATE}[^=&]*)=(?!{VARIABLES})[^&#]+", r"\1=***", hidden)
     return hidden if hidden != value else ""
 
 
@@ -202,10 +203,74 @@ def patiently(
         if attempt + 1 == attempts or seconds > LONGEST_WAIT_SECONDS:
             break
         log.warning("%s: %s; next try in %.1f s", what, reason, seconds)
-        time.sleep(seconds)
+        sleep(seconds)
     more = f"; it asks to wait for {seconds:g} s" if asked else ""
     raise TransientError(
         f"{what}: {reason}, after {attempt + 1} of {attempts} tries{more}",
         expected="an answer",
         fix="nothing, if it is there again soon: the run is retried; look at the other side if not",
     )
+
+
+def plain(value: Any) -> Any:
+    """What Parquet keeps: a number, a text, or nothing."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else str(value)
+
+
+class Parts:
+    """Parquet files of one chunk after the other; a new one where the types change.
+
+    That happens where a database does not keep to one type in a column, as SQLite may.
+    """
+
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        self._folder, self._names, self._count = folder, names, 0
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is None:
+            self.write([[] for _ in self._names])
+        self._writer.close()
+
+    def write(self, columns: list[list[Any]]) -> None:
+        """Add one chunk: a list of values for each column."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        table = pa.table(dict(zip(self._names, map(_array, columns), strict=True)))
+        table = table if self._writer is None else _fitted(table, self._writer.schema)
+        if self._writer is None or not table.schema.equals(self._writer.schema):
+            if self._writer is not None:
+                self._writer.close()
+            path = self._folder / f"rows-{self._count:05}.parquet"
+            self._writer, self._count = parquet.ParquetWriter(path, table.schema), self._count + 1
+        self._writer.write_table(table)
+
+
+def _array(values: list[Any]) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values])
+
+
+def _fitted(table: Any, schema: Any) -> Any:
+    """The table with nothing-yet and whole numbers as the types that came before them."""
+    import pyarrow as pa
+
+    for index, (ours, known) in enumerate(zip(table.schema, schema, strict=True)):
+        is_whole = pa.types.is_integer(ours.type) and pa.types.is_floating(known.type)
+        if pa.types.is_null(ours.type) or is_whole:
+            table = table.set_column(index, known, table.column(index).cast(known.type, safe=False))
+    return table

@@ -1,0 +1,169 @@
+"""SQL: PostgreSQL, the real one."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from urllib.parse import quote
+
+import psycopg2
+import pytest
+
+from pipeline_tasks.core.errors import DataError, TransientError
+from pipeline_tasks.sources import sql
+from tests.sources.made import COLUMNS, Source
+from tests.sources.postgres import PASSWORD, running
+
+TABLE = """
+CREATE SCHEMA shop;
+CREATE TABLE shop."Orders" (
+  id bigint PRIMARY KEY, width numeric(20, 4), colour text, kind smallint, is_new boolean,
+  changed_at timestamptz, day date, tags text[], more jsonb, key uuid
+);
+INSERT INTO shop."Orders" SELECT n, n + 0.25, CASE WHEN n % 3 = 0 THEN NULL ELSE 'é' || n END,
+  n % 2, n % 2 = 0, '2026-01-01Z'::timestamptz + n * interval '1 hour', '2026-01-01',
+  ARRAY['a', 'b'], '{"a": 1}', '00000000-0000-0000-0000-000000000001'
+FROM generate_series(1, 25) AS n ORDER BY random();
+CREATE VIEW shop.latest AS SELECT * FROM shop."Orders" WHERE id > 20;
+"""
+
+
+@pytest.fixture(scope="module")
+def port():
+    with running() as port:
+        connected = connect(port)
+        connected.cursor().execute(TABLE)
+        connected.commit()
+        connected.close()
+        yield port
+
+
+def connect(port):
+    return psycopg2.connect(
+        host="127.0.0.1", port=port, user="me", password=PASSWORD, dbname="postgres"
+    )
+
+
+@pytest.fixture
+def made(port, monkeypatch):
+    """A source by way of Airflow's connection."""
+    uri = f"postgres://me:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/postgres?connect_timeout=5"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", uri)
+
+    def make(**settings):
+        settings = {"table": "shop.Orders"} | settings if "query" not in settings else settings
+        return Source({"kind": "sql", "connection": "shop"} | settings)
+
+    return make
+
+
+def test_a_table_is_streamed_in_order_and_in_the_declared_types(made, monkeypatch):
+    monkeypatch.setattr(sql, "CHUNK_ROWS", 10)
+    source = made()
+    source.columns = (
+        COLUMNS
+        | {name: {"type": "category"} for name in ("is_new", "day", "tags", "more", "key")}
+        | {"changed_at": {"type": "date"}}
+    )
+    frame = source.read()
+    assert frame["width"].tolist() == [n + 0.25 for n in range(1, 26)]
+    assert frame["colour"].isna().sum() == 8
+    assert frame["colour"][0] == "é1"
+    assert str(frame["kind"].dtype) == "int64"
+    last = frame.iloc[-1]
+    assert last["changed_at"].startswith("2026-01-02T01:00:00")
+    assert last[["is_new", "day", "tags", "more"]].tolist() == [
+        "false",
+        "2026-01-01",
+        '["a", "b"]',
+        '{"a": 1}',
+    ]
+    assert last["key"].endswith("0001")
+
+
+def test_a_watermark_is_compared_as_the_database_s_own_type(made, tmp_path):
+    source = made(watermark="changed_at", since="2026-01-01 20:00Z")
+    kept = source.fetch(tmp_path)
+    assert len(source.read()) == 5
+    assert json.loads(kept["watermark.json"])["seen"].startswith("2026-01-02T01:00:00")
+
+
+def test_a_query_with_a_percent_sign_and_a_cast_is_taken_as_it_is(made):
+    query = "SELECT width::float8, colour, kind % 2 AS kind FROM shop.latest WHERE colour LIKE 'é%'"
+    frame = made(query=query, watermark="width", since=22.5).read()
+    assert frame["width"].tolist() == [23.25, 25.25]
+
+
+def test_a_view_is_a_table_too(made):
+    assert len(made(table="shop.latest").read()) == 5
+
+
+def test_the_digest_is_of_the_rows(made, port):
+    first = made().digest()
+    assert made().digest() == first
+    connected = connect(port)
+    connected.cursor().execute("""UPDATE shop."Orders" SET colour = 'é26' WHERE id = 25""")
+    connected.commit()
+    assert made().digest() != first
+    connected.cursor().execute("""UPDATE shop."Orders" SET colour = 'é25' WHERE id = 25""")
+    connected.commit()
+    connected.close()
+    assert made().digest() == first
+
+
+def test_a_missing_table_is_told_with_those_that_are_there(made):
+    assert "one of Orders, latest" in made(table="shop.orders").refused()
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ('SELECT nothing FROM shop."Orders"', 'column "nothing" does not exist'),
+        ('SELECT width / (id - 25) AS width, colour, kind FROM shop."Orders"', "division by zero"),
+    ],
+)
+def test_what_the_database_refuses_is_told(made, query, said):
+    assert said in made(query=query).refused()
+
+
+def test_a_query_changes_nothing(made, port):
+    query = 'WITH gone AS (DELETE FROM shop."Orders" RETURNING *) SELECT * FROM gone'
+    with pytest.raises(DataError):
+        made(query=query).digest()
+    assert len(made().read()) == 25
+
+
+@pytest.mark.parametrize("form", ["url", "connection", "json"])
+def test_a_wrong_password_is_refused_and_in_no_message(port, monkeypatch, form):
+    wrong = "wr0ng:p@ss/"
+    address = f"me:{quote(wrong, safe='')}@127.0.0.1:{port}/postgres"
+    monkeypatch.setenv("SHOP_PASSWORD", quote(wrong, safe=""))
+    settings = {"connection": "shop"}
+    if form == "url":
+        settings = {"url": f"postgresql://me:${{SHOP_PASSWORD}}@127.0.0.1:{port}/postgres"}
+    known = {"conn_type": "postgres", "host": "127.0.0.1", "port": port, "login": "me"}
+    known |= {"password": wrong, "schema": "postgres"}
+    uri = json.dumps(known) if form == "json" else f"postgres://{address}"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", uri)
+    with pytest.raises(DataError, match="authentication failed") as caught:
+        Source({"kind": "sql", "table": "a"} | settings).digest()
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__context__)
+    assert wrong not in told
+    assert quote(wrong, safe="") not in told
+    assert "me:***@127.0.0.1" in told
+
+
+def test_a_password_in_url_s_query_is_hidden(port, monkeypatch):
+    monkeypatch.setenv("SHOP_PASSWORD", "s3cret")
+    url = f"postgresql://me@127.0.0.1:{port}/postgres?password=${{SHOP_PASSWORD}}"
+    with pytest.raises(DataError, match="authentication failed") as caught:
+        Source({"kind": "sql", "url": url, "table": "a"}).digest()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_server_that_is_down_is_worth_another_try(monkeypatch):
+    monkeypatch.setenv("SHOP_PASSWORD", "s3cret")
+    url = "postgresql://me:${SHOP_PASSWORD}@127.0.0.1:1/postgres"
+    with pytest.raises(TransientError, match="refused") as caught:
+        Source({"kind": "sql", "url": url, "table": "a"}).digest()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
