@@ -148,7 +148,7 @@ def _number(value: Any) -> Any:
 def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
     import pandas as pd
 
-    if not pd.api.types.is_string_dtype(values.dtype):
+    if not (isinstance(values.dtype, pd.StringDtype) or values.dtype == "string[pyarrow]"):
         values = values.astype(object).map(_text, na_action="ignore")
     texts = values.astype("str")
     return texts.mask(texts == "")

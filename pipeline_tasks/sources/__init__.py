@@ -10,9 +10,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import sleep
 from typing import Any, Self, TypeVar
@@ -21,6 +23,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import SecretStr
 from pydantic_core import PydanticCustomError
 
+from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError, DataError, TransientError
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ IN_PLAIN_TEXT = (
     "or name a connection"
 )
 LONGEST_WAIT_SECONDS = 120.0
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 Result = TypeVar("Result")
 
 
@@ -274,3 +278,22 @@ def _fitted(table: Any, schema: Any) -> Any:
         if pa.types.is_null(ours.type) or is_whole:
             table = table.set_column(index, known, table.column(index).cast(known.type, safe=False))
     return table
+
+
+def check_busy(status: int, headers: Mapping[str, str], told: str) -> None:
+    """Raise Busy if an HTTP answer says: not now. told: what a message may show of its body."""
+    if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
+        asked = headers.get("Retry-After", "").strip()
+        seconds = float(asked) if asked.isdigit() else None
+        if asked and seconds is None:
+            with suppress(ValueError, TypeError):
+                moment = parsedate_to_datetime(asked)
+                seconds = max(0.0, (moment - clock.now()).total_seconds())
+        raise Busy(f"status {status}" + (f": {told}" if told else ""), seconds)
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """The text with *** for each of the secrets."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text
