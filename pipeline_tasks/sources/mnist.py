@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -13,6 +12,7 @@ from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError, TransientError
 from pipeline_tasks.core.fingerprint import digest_of_file
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.sources import expand
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ PIXELS = 28 * 28
 class Params(Frozen):
     """Where the file is, and which of its digits this pipeline may see.
 
-    source: {kind: mnist, path: "${PERENNIAL_TEST_DATA}/mnist.npz", part: all}
+    source: {kind: mnist, path: "${PERENNIAL_TEST_DATA}/mnist.npz", split: all}
     """
 
     path: str | None = Field(
@@ -35,10 +35,10 @@ class Params(Frozen):
         description="An mnist.npz as Keras has it; ${NAME} is an environment variable. Without it, "
         "Keras downloads the file once.",
     )
-    part: Literal["train", "test", "all"] = Field(
+    split: Literal["train", "test", "all"] = Field(
         "all", description="all: the 60,000 training digits first, then the 10,000 test digits."
     )
-    first: int = Field(0, ge=0, description="The first digit of that part, from 0.")
+    first: int = Field(0, ge=0, description="The first digit of these, from 0.")
     last: int | None = Field(None, ge=0, description="The last one; nothing for all of them.")
 
     @model_validator(mode="after")
@@ -50,7 +50,7 @@ class Params(Frozen):
 
 def digest(params: Params) -> str:
     """The file's digest, and which of its rows are taken."""
-    return f"{digest_of_file(_path(params))} {params.part} {params.first}-{params.last}"
+    return f"{digest_of_file(_path(params))} {params.split} {params.first}-{params.last}"
 
 
 def fetch(params: Params, folder: Path) -> None:
@@ -80,7 +80,7 @@ def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
 
 def place(params: Params, row: int) -> str:
     """How a person finds row number `row` (from 0)."""
-    return f"{params.path or FILE} {params.part} digit {params.first + row}"
+    return f"{params.path or FILE} {params.split} digit {params.first + row}"
 
 
 def _image_columns(config: PipelineConfig) -> list[str]:
@@ -108,14 +108,15 @@ def _chosen(params: Params) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
             expected=f"an npz file with the arrays {', '.join(ARRAYS)}",
             fix="leave source.path out, and Keras downloads the right file",
         ) from error
-    parts = {"train": ["train"], "test": ["test"], "all": ["train", "test"]}[params.part]
+    parts = {"train": ["train"], "test": ["test"], "all": ["train", "test"]}[params.split]
     images = np.concatenate([found[f"x_{part}"] for part in parts])
     labels = np.concatenate([found[f"y_{part}"] for part in parts])
     end = None if params.last is None else params.last + 1
     if params.first >= len(labels):
         raise DataError(
             f"source.first {params.first} is behind the last of {len(labels)} digits",
-            fix=f"use a number below {len(labels)}",
+            expected=f"a number below {len(labels)}",
+            fix="mend source.first, or choose another source.split",
         )
     return images[params.first : end], labels[params.first : end]
 
@@ -123,8 +124,7 @@ def _chosen(params: Params) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def _path(params: Params) -> Path:
     if params.path is None:
         return _downloaded()
-    text = re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], found[0]), params.path)
-    path = Path(text)
+    path = Path(expand(params.path))
     if not path.is_file():
         raise DataError(
             f"there is no file {path}",
