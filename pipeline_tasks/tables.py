@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
-from functools import partial
+from html.parser import HTMLParser
 from math import prod
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
@@ -23,9 +24,12 @@ SHOWN = 10
 ABSENT = object()
 MEND = "mend the source, or the pipeline file's columns if the change is meant to last"
 EXPECTED = {
-    "number": "a number such as 1, -2.5 or 3e4, or nothing",
-    "text": "text, a number or a date, or nothing",
+    "text in a numeric column": "a number such as 1, -2.5 or 3e4, or nothing",
+    "what is no text in a column of text": "text, a number or a date, or nothing",
 }
+UNREAD = {"script", "style", "noscript", "title"}
+INLINE = {"a", "b", "i", "em", "strong", "span", "sub", "sup", "small", "code", "u", "mark"}
+Cell = tuple[list[str], int, int]  # its text, and how many columns and rows it spans
 Place = Callable[[int], str]
 
 
@@ -83,33 +87,31 @@ def typed(table: pd.DataFrame, config: PipelineConfig, place: Place) -> pd.DataF
     import pandas as pd
 
     parts: dict[str, Any] = {}
-    wrong: dict[str, list[str]] = {"number": [], "text": []}
+    wrong: dict[str, list[str]] = {what: [] for what in EXPECTED}
+    of_numbers, of_texts = wrong.values()
     for name, kind in kinds(config).items():
         values = table[name]
         found = _texts(values) if kind == "text" else _numbers(values)
         for row in map(int, _lost(values, found)):
-            told = wrong["text" if kind == "text" else "number"]
+            told = of_texts if kind == "text" else of_numbers
             told.append(f"{place(row)}, column {name}: {values[row]!r}")
         parts[name] = found.astype("float32") if kind == "pixel" else found
-    for kind, told in wrong.items():
-        if told:
-            refuse(told, kind)
+    _refuse(wrong)
     label = config.label.name
     if config.task != "regression" and _is_numbered(config) and (parts[label] % 1 == 0).all():
         parts[label] = parts[label].astype("int64")
     return pd.DataFrame(parts, copy=False)
 
 
-def refuse(told: Sequence[str], kind: str) -> NoReturn:
-    """Raise the DataError about values that cannot be of their column's type."""
-    more = [f"... and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
-    what = "text in a numeric column" if kind == "number" else "what is no text in a column of text"
-    fix = "mend these values in the source, or declare the column as a category"
-    raise DataError(
-        f"{what}:\n    " + "\n    ".join([*told[:SHOWN], *more]),
-        expected=EXPECTED[kind],
-        fix=fix if kind == "number" else "name what is inside it, such as `address.city`",
-    )
+def _refuse(wrong: Mapping[str, Sequence[str]]) -> None:
+    for what, told in wrong.items():
+        if told:
+            more = [f"... and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
+            raise DataError(
+                "\n    ".join([f"{what}:", *told[:SHOWN], *more]),
+                expected=EXPECTED[what],
+                fix="mend these values in the source, or the column's type in the pipeline file",
+            )
 
 
 def _lost(values: pd.Series[Any], found: pd.Series[Any]) -> NDArray[np.intp]:
@@ -117,22 +119,16 @@ def _lost(values: pd.Series[Any], found: pd.Series[Any]) -> NDArray[np.intp]:
 
     lost = (values.notna() & found.isna()).to_numpy(dtype=bool)
     rows = np.flatnonzero(lost)
-    if len(rows) and not _is_number(values):
+    if len(rows):
         blank = [isinstance(values[row], str) and not values[row].strip() for row in rows]
         rows = rows[~np.array(blank)]
     return rows
 
 
-def _is_number(values: pd.Series[Any]) -> bool:
-    import pandas as pd
-
-    return pd.api.types.is_numeric_dtype(values)
-
-
 def _numbers(values: pd.Series[Any]) -> pd.Series[Any]:
     import pandas as pd
 
-    if not _is_number(values):
+    if not pd.api.types.is_numeric_dtype(values):
         values = pd.to_numeric(values.astype(object).map(_number), errors="coerce")
     numbers = values.to_numpy(dtype="float64", na_value=float("nan"))
     return pd.Series(numbers, index=values.index, copy=False)
@@ -171,20 +167,17 @@ def of_records(
 ) -> pd.DataFrame:
     """JSON objects as a frame. fields: the dotted path of a column that is not its own name.
 
-    An image column is a list of numbers, nested or not, or has a name such as `image[0]` for each
-    pixel. A record may lack what others have: that is a missing value. Raises DataError for a
-    column that no record has, and as `typed` does.
+    A record may lack what others have: that is a missing value. Raises DataError for a column
+    that no record has, and as `typed` does.
     """
     import pandas as pd
 
     columns: dict[str, list[Any]] = {name: [] for name in kinds(config)}
     absent, keys = set(columns), dict[str, None]()
-    for row, record in enumerate(records):
+    for record in records:
         keys |= dict.fromkeys(record)
-        pixels = _pixels(record, config, fields, partial(place, row))
         for name, values in columns.items():
-            value = pixels.get(name, ABSENT)
-            value = dig(record, fields.get(name, name)) if value is ABSENT else value
+            value = dig(record, fields.get(name, name))
             values.append(None if value is ABSENT else value)
             if value is not ABSENT:
                 absent.discard(name)
@@ -196,7 +189,7 @@ def of_records(
             f"{place(0)} and those after it: no record has {_some(paths)}; "
             f"their keys are {_some(list(keys))}",
             expected=f"each of {_some(list(columns))} in some record",
-            fix="mend the columns, or name each one's dotted path in source.fields",
+            fix="mend the columns, or what source says about where they are",
         )
     return typed(pd.DataFrame(columns, dtype=object), config, place)
 
@@ -219,36 +212,6 @@ def dig(value: Any, path: str) -> Any:
     return value
 
 
-def _pixels(
-    record: Mapping[str, JsonValue],
-    config: PipelineConfig,
-    fields: Mapping[str, str],
-    place: Callable[[], str],
-) -> dict[str, Any]:
-    """The pixels of images that are lists."""
-    found: dict[str, Any] = {}
-    for name, column in config.columns.items():
-        value = dig(record, fields.get(name, name)) if column.shape else ABSENT
-        if isinstance(value, list):
-            flat = list(_flat(value))
-            if len(flat) != prod(column.shape or ()):
-                raise DataError(
-                    f"{place()}, column {name}: {len(flat)} pixels",
-                    expected=f"{prod(column.shape or ())}, as its shape is {column.shape}",
-                    fix=MEND,
-                )
-            found |= {f"{name}[{index}]": pixel for index, pixel in enumerate(flat)}
-    return found
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    if isinstance(value, list):
-        for one in value:
-            yield from _flat(one)
-    else:
-        yield value
-
-
 def empty(where: str, problem: str) -> DataError:
     """The error about a source without rows."""
     return DataError(
@@ -258,8 +221,80 @@ def empty(where: str, problem: str) -> DataError:
     )
 
 
-def of_arrow(table: Any, config: PipelineConfig, place: Place) -> pd.DataFrame:
-    """An Arrow table as a frame; see `typed`. Whole numbers stay whole where some are missing."""
-    import pandas as pd
+class Document(HTMLParser):
+    """What an HTML page says, even if it is not quite HTML."""
 
-    return typed(table.to_pandas(types_mapper=pd.ArrowDtype), config, place)
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.title, self.base, self._texts = "", "", list[str]()
+        self.links, self.meta = list[str](), dict[str, str]()
+        self._tables: list[list[list[Cell]]] = []
+        self._open: list[list[list[Cell]]] = []
+        self._inside = ""
+        self.feed(text + "\n")
+        self.text = _line(self._texts)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self._inside = tag if tag in UNREAD else self._inside
+        self.handle_data("" if tag in INLINE else " ")
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        elif tag == "base":
+            self.base = self.base or given.get("href", "")
+        elif tag == "meta" and given.get("name"):
+            self.meta[given["name"]] = given.get("content", "")
+        elif tag == "table":
+            self._tables.append([])
+            self._open.append(self._tables[-1])
+        elif tag == "tr" and self._open:
+            self._open[-1].append([])
+        elif tag in ("td", "th") and self._open:
+            self._open[-1] += [] if self._open[-1] else [[]]
+            self._open[-1][-1].append(
+                ([], _span(given.get("colspan")), _span(given.get("rowspan")))
+            )
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = "" if tag == self._inside else self._inside
+        self.handle_data("" if tag in INLINE else " ")
+        if tag == "table" and self._open:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "title":
+            self.title = _line([self.title, data])
+        elif not self._inside:
+            self._texts.append(data)
+            if self._open and self._open[-1] and self._open[-1][-1]:
+                self._open[-1][-1][-1][0].append(data)
+
+    def grids(self) -> list[list[list[str]]]:
+        """Each table that has rows, as rows of texts; a cell that spans others is in each."""
+        return [grid for table in self._tables if (grid := _grid(table))]
+
+
+def _span(text: str | None) -> int:
+    return min(max(int(text), 1), 1000) if text and re.fullmatch("[0-9]{1,5}", text) else 1
+
+
+def _grid(table: list[list[Cell]]) -> list[list[str]]:
+    found: list[list[str]] = []
+    above: dict[int, tuple[int, str]] = {}
+    for cells in table:
+        row, waiting = list[str](), list(cells)
+        while waiting or len(row) in above:
+            if len(row) in above:
+                (left, cell), columns = above.pop(len(row)), 1
+            else:
+                texts, columns, left = waiting.pop(0)
+                cell = _line(texts)
+            for _ in range(columns):
+                above |= {len(row): (left - 1, cell)} if left > 1 else {}
+                row.append(cell)
+        found += [row] if row else []
+    return found
+
+
+def _line(texts: Iterable[str]) -> str:
+    return " ".join("".join(texts).split())

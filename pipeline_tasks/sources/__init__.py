@@ -10,14 +10,13 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from time import sleep
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
@@ -25,6 +24,9 @@ from pydantic_core import PydanticCustomError
 
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError, DataError, TransientError
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger(__name__)
 
@@ -207,77 +209,13 @@ def patiently(
         if attempt + 1 == attempts or seconds > LONGEST_WAIT_SECONDS:
             break
         log.warning("%s: %s; next try in %.1f s", what, reason, seconds)
-        sleep(seconds)
+        time.sleep(seconds)
     more = f"; it asks to wait for {seconds:g} s" if asked else ""
     raise TransientError(
         f"{what}: {reason}, after {attempt + 1} of {attempts} tries{more}",
         expected="an answer",
         fix="nothing, if it is there again soon: the run is retried; look at the other side if not",
     )
-
-
-def plain(value: Any) -> Any:
-    """What Parquet keeps: a number, a text, or nothing."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, dict | list):
-        return json.dumps(value, default=str, ensure_ascii=False)
-    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else str(value)
-
-
-class Parts:
-    """Parquet files of one chunk after the other; a new one where the types change.
-
-    That happens where a database does not keep to one type in a column, as SQLite may.
-    """
-
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        self._folder, self._names, self._count = folder, names, 0
-        self._writer: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._writer is None:
-            self.write([[] for _ in self._names])
-        self._writer.close()
-
-    def write(self, columns: list[list[Any]]) -> None:
-        """Add one chunk: a list of values for each column."""
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        table = pa.table(dict(zip(self._names, map(_array, columns), strict=True)))
-        table = table if self._writer is None else _fitted(table, self._writer.schema)
-        if self._writer is None or not table.schema.equals(self._writer.schema):
-            if self._writer is not None:
-                self._writer.close()
-            path = self._folder / f"rows-{self._count:05}.parquet"
-            self._writer, self._count = parquet.ParquetWriter(path, table.schema), self._count + 1
-        self._writer.write_table(table)
-
-
-def _array(values: list[Any]) -> Any:
-    import pyarrow as pa
-
-    try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([None if value is None else str(value) for value in values])
-
-
-def _fitted(table: Any, schema: Any) -> Any:
-    """The table with nothing-yet and whole numbers as the types that came before them."""
-    import pyarrow as pa
-
-    for index, (ours, known) in enumerate(zip(table.schema, schema, strict=True)):
-        is_whole = pa.types.is_integer(ours.type) and pa.types.is_floating(known.type)
-        if pa.types.is_null(ours.type) or is_whole:
-            table = table.set_column(index, known, table.column(index).cast(known.type, safe=False))
-    return table
 
 
 def check_busy(status: int, headers: Mapping[str, str], told: str) -> None:
@@ -297,3 +235,33 @@ def hide(text: str, secrets: Iterable[str]) -> str:
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return text
+
+
+def whole(
+    client: httpx.Client, url: str, *, limit_bytes: int, limit_seconds: float
+) -> tuple[httpx.Response, bytes]:
+    """An HTTP answer and its body, which is read only if it is HTML, XML or text.
+
+    Redirects are not followed. Raises Busy when another try may do, DataError when it is too long.
+    """
+    import httpx
+
+    content, end = b"", time.monotonic() + limit_seconds
+    try:
+        with client.stream("GET", url, follow_redirects=False) as response:
+            check_busy(response.status_code, response.headers, "")
+            if not re.search("html|xml|text/plain", response.headers.get("Content-Type", "html")):
+                return response, b""
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > limit_bytes:
+                    raise DataError(
+                        f"{url}: has more than {limit_bytes} bytes",
+                        expected="a smaller page",
+                        fix="raise source.page_bytes, or leave it out with source.follow",
+                    )
+                if time.monotonic() > end:
+                    raise Busy(f"not here after {limit_seconds:g} s")
+    except (httpx.TransportError, httpx.DecodingError) as error:
+        raise Busy(f"{type(error).__name__}: {error}") from None
+    return response, content

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import date, time
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
 
@@ -123,4 +124,75 @@ def _frame(path: Path, title: str, config: PipelineConfig) -> pd.DataFrame:
             expected="a whole Parquet file",
             fix="write or fetch the file again",
         ) from error
-    return tables.of_arrow(table, config, lambda row: f"{title} row {row} (from 0)")
+    return of_arrow(table, config, lambda row: f"{title} row {row} (from 0)")
+
+
+def plain(value: Any) -> Any:
+    """What Parquet keeps: a number, a text, or nothing."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else str(value)
+
+
+def of_arrow(table: Any, config: PipelineConfig, place: tables.Place) -> pd.DataFrame:
+    """An Arrow table as a frame; see `tables.typed`. Whole numbers stay whole."""
+    import pandas as pd
+
+    return tables.typed(table.to_pandas(types_mapper=pd.ArrowDtype), config, place)
+
+
+class Parts:
+    """Parquet files of one chunk after the other; a new one where the types change.
+
+    That happens where a database does not keep to one type in a column, as SQLite may.
+    """
+
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        self._folder, self._names, self._count = folder, names, 0
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is None:
+            self.write([[] for _ in self._names])
+        self._writer.close()
+
+    def write(self, columns: list[list[Any]]) -> None:
+        """Add one chunk: a list of values for each column."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        table = pa.table(dict(zip(self._names, map(_array, columns), strict=True)))
+        table = table if self._writer is None else _fitted(table, self._writer.schema)
+        if self._writer is None or not table.schema.equals(self._writer.schema):
+            if self._writer is not None:
+                self._writer.close()
+            path = self._folder / f"rows-{self._count:05}.parquet"
+            self._writer, self._count = parquet.ParquetWriter(path, table.schema), self._count + 1
+        self._writer.write_table(table)
+
+
+def _array(values: list[Any]) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values])
+
+
+def _fitted(table: Any, schema: Any) -> Any:
+    """The table with nothing-yet and whole numbers as the types that came before them."""
+    import pyarrow as pa
+
+    for index, (ours, known) in enumerate(zip(table.schema, schema, strict=True)):
+        is_whole = pa.types.is_integer(ours.type) and pa.types.is_floating(known.type)
+        if pa.types.is_null(ours.type) or is_whole:
+            table = table.set_column(index, known, table.column(index).cast(known.type, safe=False))
+    return table

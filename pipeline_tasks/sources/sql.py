@@ -20,7 +20,8 @@ from pipeline_tasks import tables
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError, DataError, TransientError
 from pipeline_tasks.core.values import Frozen
-from pipeline_tasks.sources import Parts, connection, expand, plain, refuse_secrets
+from pipeline_tasks.sources import connection, expand, hide, refuse_secrets
+from pipeline_tasks.sources.parquet import Parts, of_arrow, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,7 @@ def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
     for path in _kept(folder):
         table = parquet.read_table(path)
         tables.check_names(table.column_names, config, _title(params))
-        frames.append(tables.of_arrow(table, config, partial(_place, params, before)))
+        frames.append(of_arrow(table, config, partial(_place, params, before)))
         before += len(table)
     if not before:
         raise tables.empty(_title(params), "no row")
@@ -294,7 +295,5 @@ def _shown(url: sa.URL) -> str:
 
 
 def _hidden(text: str, url: sa.URL) -> str:
-    for secret in filter(None, map(str, [url.password or "", *url.query.values()])):
-        for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
-            text = text.replace(form, "***")
-    return text
+    secrets = list(filter(None, map(str, [url.password or "", *url.query.values()])))
+    return hide(text, [form(one) for one in secrets for form in (str, quote_plus, quote)])

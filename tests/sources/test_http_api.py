@@ -276,14 +276,13 @@ def test_a_port_and_an_at_sign_in_the_path_are_no_password():
     assert http_api.Params(url="http://h:8080/@me/items").url
 
 
-def test_images_may_be_lists(tmp_path):
-    records = [{"scan": [[1, 2], [3, 4]], "kind": 0}, {"scan": [[5, 6], [7, 8]], "kind": 1}]
+def test_pixels_may_be_named_by_their_path():
+    records = [{"scan": [1, 2], "kind": 0}, {"scan": [5, 6], "kind": 1}]
     with serving(lambda _: Reply(json.dumps(records))) as site:
-        made = Source({"kind": "http_api", "url": site.url})
-        made.columns = {"scan": {"type": "image", "shape": [2, 2]}}
-        assert made.read()["scan[3]"].tolist() == [4, 8]
-        made.columns = {"scan": {"type": "image", "shape": [2, 3]}}
-        assert "record 1, column scan: 4 pixels" in made.refused()
+        fields = {"image[0]": "scan.0", "image[1]": "scan.1"}
+        made = Source({"kind": "http_api", "url": site.url, "fields": fields})
+        made.columns = {"image": {"type": "image", "shape": [1, 2]}}
+        assert made.read()["image[1]"].tolist() == [2, 6]
 
 
 def test_keys_that_are_not_declared_are_named():
