@@ -192,8 +192,8 @@ def _rows(params: Params) -> Iterator[tuple[list[str], Iterator[Sequence[sa.Row[
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         connected = engine.connect()
     with connected, _told(url, "reading"):
-        streamed = connected.execution_options(stream_results=True, yield_per=CHUNK_ROWS)
-        result = streamed.execute(_statement(params, connected))
+        streamed = {"stream_results": True, "yield_per": CHUNK_ROWS}
+        result = connected.execute(_statement(params, connected), execution_options=streamed)
         names = list(result.keys())
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise DataError(
@@ -201,13 +201,14 @@ def _rows(params: Params) -> Iterator[tuple[list[str], Iterator[Sequence[sa.Row[
                 expected="a name of its own for each column",
                 fix="name them in the query: SELECT a.id AS a_id, b.id AS b_id ...",
             )
-        yield names, result.partitions()
+        yield names, result.partitions(CHUNK_ROWS)
 
 
 def _check_file(url: sa.URL) -> None:
     """SQLite would make an empty database where there is none."""
     name = url.database or ""
-    if url.get_backend_name() == "sqlite" and ":" not in name and not Path(name).is_file():
+    is_file = bool(name) and ":" not in name and url.get_backend_name() == "sqlite"
+    if is_file and not Path(name).is_file():
         fix = "put the file there, or mend source.url"
         raise DataError(f"{name}: there is no such file", expected="an SQLite database", fix=fix)
 

@@ -9,6 +9,7 @@ import sqlite3
 import pandas as pd
 import pytest
 import yaml
+from pyarrow import parquet
 
 from pipeline_tasks import config
 from pipeline_tasks.core.errors import ConfigError, TransientError
@@ -103,6 +104,13 @@ def test_many_chunks_and_types_that_change_are_read_whole(database, monkeypatch)
             assert frame["width"][position] == float(width)
         assert frame["colour"][position] == colour
         assert frame["kind"][position] == kind
+
+
+def test_rows_come_in_chunks(database, monkeypatch, tmp_path):
+    monkeypatch.setattr(sql, "CHUNK_ROWS", 2)
+    source(database).fetch(tmp_path)
+    kept = parquet.ParquetFile(tmp_path / "rows-00000.parquet").metadata
+    assert [kept.row_group(index).num_rows for index in range(kept.num_row_groups)] == [2, 1]
 
 
 def test_the_digest_is_that_of_the_rows_and_not_of_their_order_or_place(database, tmp_path):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import traceback
+import tracemalloc
 from urllib.parse import quote
 
 import psycopg2
 import pytest
+from pyarrow import parquet
 
 from pipeline_tasks.core.errors import DataError, TransientError
 from pipeline_tasks.sources import sql
@@ -167,3 +169,24 @@ def test_a_server_that_is_down_is_worth_another_try(monkeypatch):
     with pytest.raises(TransientError, match="refused") as caught:
         Source({"kind": "sql", "url": url, "table": "a"}).digest()
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_rows_come_in_chunks_and_are_never_all_in_memory(made, monkeypatch, tmp_path):
+    monkeypatch.setattr(sql, "CHUNK_ROWS", 10)
+    made().fetch(tmp_path)
+    kept = parquet.ParquetFile(tmp_path / "rows-00000.parquet").metadata
+    assert [kept.row_group(index).num_rows for index in range(kept.num_row_groups)] == [10, 10, 5]
+
+
+def test_a_large_result_is_streamed_by_the_server(made, tmp_path):
+    tracemalloc.start()
+    try:
+        query = "SELECT repeat(n::text, 20) AS colour FROM generate_series(1, {}) AS n"
+        peaks = []
+        for rows in (20_000, 60_000):
+            tracemalloc.reset_peak()
+            made(query=query.format(rows)).fetch(tmp_path)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
