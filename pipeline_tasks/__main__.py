@@ -35,6 +35,8 @@ def _arguments() -> argparse.Namespace:
     tune.set_defaults(command=_tune)
     check = commands.add_parser("check", help="read every pipeline file and report every mistake")
     check.set_defaults(command=_check)
+    reference = commands.add_parser("reference", help="everything a file may say, as Markdown")
+    reference.set_defaults(command=_reference)
     listing = commands.add_parser("list", help="every pipeline, with its champion")
     listing.set_defaults(command=_list)
     schema = commands.add_parser("schema", help="what a pipeline file says of its columns")
@@ -76,6 +78,13 @@ def _check(_: argparse.Namespace) -> int:
             print(error, file=sys.stderr)
             status = 1
     return status
+
+
+def _reference(_: argparse.Namespace) -> int:
+    from pipeline_tasks.reference import text
+
+    print(text(), end="")
+    return 0
 
 
 def _list(_: argparse.Namespace) -> int:

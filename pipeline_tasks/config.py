@@ -108,6 +108,16 @@ class PipelineConfig(Frozen):
                     f"columns, of type {' or '.join(takes)}"
                 )
 
+    @model_validator(mode="after")
+    def _what_is_evaluated_fits(self) -> Self:
+        columns: dict[str, str] = {
+            name: column.type for name, column in self.columns.items() if column.is_input
+        }
+        found = self.evaluation.misfits(self.task, self.metrics, self.promotion, columns)
+        if mistakes := "; ".join(found):
+            raise ValueError(mistakes)
+        return self
+
     @property
     def task(self) -> Literal["binary", "multiclass", "regression"]:
         """What kind of answer the label asks for."""
@@ -164,7 +174,8 @@ def load(path: Path) -> PipelineConfig:
     try:
         return PipelineConfig.model_validate({"name": path.stem} | content)
     except ValidationError as error:
-        raise ConfigError(_report(path, document, error)) from error
+        # Without its cause: a refused secret is in there, and would be in the traceback.
+        raise ConfigError(_report(path, document, error)) from None
 
 
 def named(name: str) -> PipelineConfig:

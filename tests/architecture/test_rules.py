@@ -99,7 +99,7 @@ def test_every_step_is_a_file_with_a_function_of_its_name():
 
 
 CONTRACTS = {
-    "sources": ("Params", "digest", "fetch", "read"),
+    "sources": ("Params", "digest", "fetch", "read", "place"),
     "models": ("Params", "build"),
     "metrics": ("compute",),
     "transforms": ("Params", "learn"),
@@ -149,6 +149,13 @@ def test_the_project_speaks_of_itself_alone():
         if path.suffix in {".py", ".md", ".yaml", ".toml", ".in", ".txt"} or not path.suffix:
             found = private.search(path.read_text())
             assert not found, f"{short(path)} names a machine's path: {found and found[0]}"
+
+
+def test_the_reference_is_what_the_code_says():
+    from pipeline_tasks.reference import text
+
+    kept = (PROJECT / "docs" / "reference.md").read_text()
+    assert kept == text(), "python -m pipeline_tasks reference > docs/reference.md"
 
 
 def test_the_readme_is_short_and_what_it_links_to_exists():
