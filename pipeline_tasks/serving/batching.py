@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline_tasks.serving.codec import Array, concatenate
 from pipeline_tasks.serving.failures import Failure
-from pipeline_tasks.serving.model import Model
+from pipeline_tasks.serving.signatures import Signature
 
 MAXIMUM_BATCH_ROWS = 256
 MAXIMUM_WAITING_ROWS = 8192
@@ -18,7 +18,7 @@ MAXIMUM_WAITING_ROWS = 8192
 
 @dataclass(frozen=True)
 class _Waiting:
-    model: Model
+    signature: Signature
     arrays: Mapping[str, Array]
     rows: int
     answer: asyncio.Future[dict[str, Array]]
@@ -36,15 +36,17 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self._thread.start()
 
-    async def ask(self, model: Model, arrays: Mapping[str, Array], rows: int) -> dict[str, Array]:
-        """The model's outputs for these rows. Raises a Failure with status 503 when it is full."""
+    async def ask(
+        self, signature: Signature, arrays: Mapping[str, Array], rows: int
+    ) -> dict[str, Array]:
+        """The outputs for these rows. Raises a Failure with status 503 when too many wait."""
         answer: asyncio.Future[dict[str, Array]] = self._loop.create_future()
         with self._wake:
             if self._rows + rows > max(MAXIMUM_WAITING_ROWS, rows):
                 message = f"{self._rows} rows are waiting already; try again soon"
                 raise Failure(503, message, retry_after_seconds=1)
             self._rows += rows
-            self._waiting.append(_Waiting(model, arrays, rows, answer))
+            self._waiting.append(_Waiting(signature, arrays, rows, answer))
             self._wake.notify()
         return await answer
 
@@ -58,7 +60,7 @@ class Batcher:
     def _work(self) -> None:
         while batch := self._next():
             try:
-                outputs = batch[0].model.call(concatenate([one.arrays for one in batch]))
+                outputs = batch[0].signature.call(concatenate([one.arrays for one in batch]))
             except Exception as error:  # the model's own failure is the clients' answer
                 self._loop.call_soon_threadsafe(_fail, batch, f"{type(error).__name__}: {error}")
             else:
@@ -81,7 +83,7 @@ class Batcher:
 
 def _fits(first: _Waiting, other: _Waiting, rows: int) -> bool:
     return (
-        other.model is first.model
+        other.signature is first.signature
         and rows + other.rows <= MAXIMUM_BATCH_ROWS
         and all(a.shape[1:] == other.arrays[name].shape[1:] for name, a in first.arrays.items())
     )

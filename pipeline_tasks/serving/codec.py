@@ -29,11 +29,19 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Request:
-    """A decoded predict request: one array an input, the row as first axis."""
+class Batch:
+    """What a request sent: one array an input, the row as first axis."""
 
-    arrays: dict[str, Array]
+    arrays: Mapping[str, Array]
     rows: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """A predict request's JSON: the signature it names, and its values as they came."""
+
+    signature: str
+    values: Any
     is_by_row: bool
 
 
@@ -64,22 +72,27 @@ def _parse_leniently(body: bytes, first: orjson.JSONDecodeError) -> Any:
         raise bad_request(f"JSON Parse error: Invalid value. {error}") from error
 
 
-def decode(document: Any, inputs: Mapping[str, Input]) -> Request:
-    """The tensors of a predict request's document. Raises a Failure with status 400."""
+def request(body: bytes) -> Request:
+    """A predict request's JSON. Raises a Failure with status 400."""
+    document = parse(body)
     if not isinstance(document, dict):
         raise bad_request("JSON Parse error: Is not object")
-    signature = document.get("signature_name", "serving_default")
+    signature = document.get("signature_name", "")
     if not isinstance(signature, str):
         raise bad_request("'signature_name' key must be a string value.")
-    if signature not in ("", "serving_default"):
-        raise bad_request(f'Serving signature name: "{signature}" not found in signature def')
     if "instances" in document and "inputs" in document:
         raise bad_request("Request has both 'inputs' and 'instances' keys; give one of them.")
     if "instances" in document:
-        return _by_row(document["instances"], inputs)
+        return Request(signature, document["instances"], is_by_row=True)
     if "inputs" in document:
-        return _by_column(document["inputs"], inputs)
+        return Request(signature, document["inputs"], is_by_row=False)
     raise bad_request("Missing 'inputs' or 'instances' key")
+
+
+def decode(request: Request, inputs: Mapping[str, Input]) -> Batch:
+    """The tensors of a predict request. Raises a Failure with status 400."""
+    find = _by_row if request.is_by_row else _by_column
+    return find(request.values, inputs)
 
 
 def encode(outputs: Mapping[str, Array], *, is_by_row: bool) -> bytes:
@@ -103,7 +116,7 @@ def encode(outputs: Mapping[str, Array], *, is_by_row: bool) -> bytes:
     return json.dumps(content, default=_to_list, separators=(",", ":")).encode()
 
 
-def _by_row(instances: Any, inputs: Mapping[str, Input]) -> Request:
+def _by_row(instances: Any, inputs: Mapping[str, Input]) -> Batch:
     if not isinstance(instances, list) or not instances:
         raise bad_request("'instances' must be a list with at least one row")
     if _is_named(instances[0], inputs):
@@ -115,10 +128,10 @@ def _by_row(instances: Any, inputs: Mapping[str, Input]) -> Request:
     else:
         _check_names(instances[0], inputs, "instances")
     arrays = {name: _array(name, values, inputs[name]) for name, values in columns.items()}
-    return Request(arrays=arrays, rows=len(instances), is_by_row=True)
+    return Batch(arrays, len(instances))
 
 
-def _by_column(values: Any, inputs: Mapping[str, Input]) -> Request:
+def _by_column(values: Any, inputs: Mapping[str, Input]) -> Batch:
     if _is_named(values, inputs) or len(inputs) > 1:
         _check_names(values, inputs, "inputs")
         columns = values
@@ -129,7 +142,7 @@ def _by_column(values: Any, inputs: Mapping[str, Input]) -> Request:
     rows = next(iter(sizes.values()))
     if rows == 0 or set(sizes.values()) != {rows}:
         raise bad_request(f"'inputs' must have the same number of rows, at least one: {sizes}")
-    return Request(arrays=arrays, rows=rows, is_by_row=False)
+    return Batch(arrays, rows)
 
 
 def _is_named(value: Any, inputs: Mapping[str, Input]) -> bool:

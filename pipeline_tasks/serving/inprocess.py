@@ -13,15 +13,16 @@ def ask(folder: Path, model: str, body: bytes) -> tuple[int, bytes]:
     """
     from pipeline_tasks.serving.app import App
     from pipeline_tasks.serving.model import load
+    from pipeline_tasks.serving.service import Service
     from pipeline_tasks.serving.versions import Versions
 
     versions = Versions(folder.parent)
     versions.adopt(load(folder, name=model, version=1))
-    app = App(versions, store=None)
+    service = Service(versions, store=None)
     try:
-        return asyncio.run(_post(app, f"/v1/models/{model}:predict", body))
+        return asyncio.run(_post(App(service, labels=None), f"/v1/models/{model}:predict", body))
     finally:
-        app.close()
+        service.close()
 
 
 async def _post(app: object, path: str, body: bytes) -> tuple[int, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,20 @@ from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import verify_folder
 from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.serving.codec import Array, Input
+from pipeline_tasks.serving.signatures import DEFAULT as SIGNATURE
+from pipeline_tasks.serving.signatures import Signature
 
-SIGNATURE = "serving_default"
 WARM_UP = Path("assets.extra") / "tf_serving_warmup_requests"
 MAXIMUM_WARM_UP_REQUESTS = 1000
 
 
 @dataclass(frozen=True)
 class Model:
-    """A version that answers. `call` takes one array an input and gives one an output."""
+    """A version that answers, by one signature or more."""
 
     name: str
     version: int
-    inputs: Mapping[str, Input]
-    call: Callable[[Mapping[str, Array]], dict[str, Array]]
+    signatures: Mapping[str, Signature]
     metadata: dict[str, Any] = field(repr=False)
     loaded: Any = field(repr=False)
 
@@ -55,11 +55,16 @@ def load(folder: Path, *, name: str, version: int) -> Model:
         tensors = {key: tf.constant(arrays[key], spec.dtype) for key, spec in specs.items()}
         return {key: value.numpy() for key, value in function(**tensors).items()}
 
+    signature = Signature(
+        name=SIGNATURE,
+        inputs={key: _input(spec) for key, spec in specs.items()},
+        call=call,
+        outputs=tuple(function.structured_outputs),
+    )
     model = Model(
         name=name,
         version=version,
-        inputs={key: _input(spec) for key, spec in specs.items()},
-        call=call,
+        signatures={SIGNATURE: signature},
         metadata=_metadata(name, version, specs, function.structured_outputs),
         loaded=loaded,
     )
@@ -83,7 +88,8 @@ def _warm_up(model: Model, path: Path) -> None:
             raise ArtifactError(f"{path} holds more than {MAXIMUM_WARM_UP_REQUESTS} requests")
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         sent = log.predict_log.request.inputs
-        model.call({key: tf.make_ndarray(sent[key]) for key in model.inputs})
+        signature = model.signatures[SIGNATURE]
+        signature.call({key: tf.make_ndarray(sent[key]) for key in signature.inputs})
 
 
 def _metadata(name: str, version: int, inputs: Any, outputs: Any) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""What a loaded version can be asked: its signatures, each one function over batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pipeline_tasks.serving.codec import Array, Input
+
+DEFAULT = "serving_default"
+PREDICT, CLASSIFY, REGRESS = (
+    f"tensorflow/serving/{method}" for method in ("predict", "classify", "regress")
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """One way to ask a version. `call` takes one array an input and gives one an output."""
+
+    name: str
+    inputs: Mapping[str, Input]
+    call: Callable[[Mapping[str, Array]], dict[str, Array]] = field(repr=False)
+    outputs: tuple[str, ...] = ()
+    method: str = PREDICT
