@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline_tasks.serving.codec import Array, concatenate
-from pipeline_tasks.serving.failures import Failure
+from pipeline_tasks.serving.failures import Failure, of
 from pipeline_tasks.serving.signatures import Signature
 
 MAXIMUM_BATCH_ROWS = 256
@@ -22,6 +23,7 @@ class _Waiting:
     arrays: Mapping[str, Array]
     rows: int
     answer: asyncio.Future[dict[str, Array]]
+    since: float = field(default_factory=time.perf_counter)
 
 
 class Batcher:
@@ -59,12 +61,20 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._next():
-            try:
-                outputs = batch[0].signature.call(concatenate([one.arrays for one in batch]))
-            except Exception as error:  # the model's own failure is the clients' answer
-                self._loop.call_soon_threadsafe(_fail, batch, f"{type(error).__name__}: {error}")
+            self._answer(batch)
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        signature = batch[0].signature
+        try:
+            outputs = signature.call(concatenate([one.arrays for one in batch]))
+        except Exception as error:  # the model's own failure is the client's answer
+            if len(batch) > 1:  # and nobody else's
+                for one in batch:
+                    self._answer([one])
             else:
-                self._loop.call_soon_threadsafe(_deliver, batch, outputs)
+                self._loop.call_soon_threadsafe(_fail, batch[0], of(error))
+        else:
+            self._loop.call_soon_threadsafe(_deliver, batch, outputs)
 
     def _next(self) -> list[_Waiting]:
         """The first waiting request and those behind it that fit into the same batch."""
@@ -78,7 +88,10 @@ class Batcher:
                 batch.append(one)
                 rows += one.rows
             self._rows -= rows
-            return batch
+        now = time.perf_counter()
+        for one in batch:
+            one.signature.waited.add((now - one.since) * 1e6)
+        return batch
 
 
 def _fits(first: _Waiting, other: _Waiting, rows: int) -> bool:
@@ -98,7 +111,6 @@ def _deliver(batch: list[_Waiting], outputs: dict[str, Array]) -> None:
             one.answer.set_result(part)
 
 
-def _fail(batch: list[_Waiting], message: str) -> None:
-    for one in batch:
-        if not one.answer.done():
-            one.answer.set_exception(Failure(500, message[:2000]))
+def _fail(one: _Waiting, failure: Failure) -> None:
+    if not one.answer.done():
+        one.answer.set_exception(failure)

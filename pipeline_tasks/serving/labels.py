@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.serving import codec
 from pipeline_tasks.serving.failures import Failure, bad_request
+from pipeline_tasks.serving.parsing import parse
 from pipeline_tasks.serving.prediction_log import LabelLog
 
 PREDICTION_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -20,15 +20,18 @@ class Labels:
     def __init__(self, store: Store) -> None:
         self._log = LabelLog(store)
 
-    async def accept(self, model: str, body: bytes) -> int:
+    async def accept(self, model: str, body: bytes) -> dict[str, int]:
         """Keep the labels of one request; returns how many. Raises a Failure."""
-        labels = _labels_of(codec.parse(body))
+        labels = _labels_of(parse(body))
         try:
             await asyncio.to_thread(self._log.write, model, labels)
         except OSError as error:
             message = f"the labels could not be kept: {error.strerror}"
             raise Failure(503, message, retry_after_seconds=10) from error
-        return len(labels)
+        return {"accepted": len(labels)}
+
+    def close(self) -> None:
+        """Nothing is open between two requests."""
 
 
 def _labels_of(document: Any) -> dict[str, str | int]:

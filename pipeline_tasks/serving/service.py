@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.serving import signatures
-from pipeline_tasks.serving.batching import Batcher
-from pipeline_tasks.serving.codec import Array, Batch
-from pipeline_tasks.serving.failures import Failure, bad_request
+from pipeline_tasks.desired import Trial
+from pipeline_tasks.serving import asking, trial
+from pipeline_tasks.serving.asking import Answer
+from pipeline_tasks.serving.codec import Batch
+from pipeline_tasks.serving.failures import Failure
 from pipeline_tasks.serving.metrics import Metrics
 from pipeline_tasks.serving.model import Model
-from pipeline_tasks.serving.prediction_log import Answered, PredictionLog
+from pipeline_tasks.serving.prediction_log import PredictionLog
+from pipeline_tasks.serving.servable import State
+from pipeline_tasks.serving.shadow import Shadow
 from pipeline_tasks.serving.signatures import Signature
-from pipeline_tasks.serving.versions import State, Versions
+from pipeline_tasks.serving.slot import Slot
+from pipeline_tasks.serving.versions import Versions
+
+DEADLINE_SECONDS = 30.0  # of a request that names none, as TensorFlow Serving's REST has it
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,11 @@ class Asked:
     entrypoint: str = "REST"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a client gets: one array an output, and who answered."""
-
-    outputs: Mapping[str, Array]
-    rows: int
-    version: int
-    signature: str
-    id: str  # row i has the prediction id `<id>-<i>`
-
-
 Decode = Callable[[Signature], Batch]
 
 
 class Service:
-    """Routing, batches, the prediction log and the metrics behind every transport.
+    """Routing, trials, batches, the prediction log and the metrics behind every transport.
 
     Used on one event loop. `versions` says who answers, `store` keeps what was asked and answered.
     Every method raises a Failure for what the client is to be told.
@@ -61,9 +52,9 @@ class Service:
 
     def __init__(self, versions: Versions, store: Store | None) -> None:
         self.versions = versions
-        self._batcher: Batcher | None = None
         self._predictions = PredictionLog(store) if store else None
-        self.metrics = Metrics(log_counts=self._log_counts, versions=versions.answering)
+        self.metrics = Metrics(log_counts=self._log_counts, versions=versions)
+        self._shadow = Shadow(self._predictions)
 
     def start(self) -> None:
         """Look for versions from now on."""
@@ -72,8 +63,6 @@ class Service:
     def close(self) -> None:
         """Answer what is waiting, write what is logged, end the threads."""
         self.versions.stop()
-        if self._batcher:
-            self._batcher.close()
         if self._predictions:
             self._predictions.close()
 
@@ -83,86 +72,105 @@ class Service:
 
     async def classify(self, asked: Asked, examples: Sequence[bytes]) -> Answer:
         """Outputs `classes` and `scores`, whichever there are, of serialized tf.Examples."""
-        return await self._answer(asked, "classify", lambda signature: _fed(signature, examples))
+        return await self._answer(asked, "classify", lambda _: asking.examples(examples))
 
     async def regress(self, asked: Asked, examples: Sequence[bytes]) -> Answer:
         """The output `outputs` of serialized tf.Examples."""
-        return await self._answer(asked, "regress", lambda signature: _fed(signature, examples))
+        return await self._answer(asked, "regress", lambda _: asking.examples(examples))
 
     def metadata(self, asked: Asked) -> dict[str, Any]:
         """The signatures of the version asked for, as TensorFlow Serving's JSON."""
-        return self._model(asked).metadata
+        model, slot = self._hold(asked)
+        slot.release()
+        return model.metadata
 
     def states(self, asked: Asked) -> dict[int, State]:
         """The state of each version asked for."""
-        if asked.label is not None:
-            raise _unknown_label(asked.label)
-        return self.versions.states(asked.model, asked.version)
+        return self.versions.states(asked.model, asked.version, asked.label)
+
+    def refused(self, asked: Asked, verb: str, failure: Failure) -> None:
+        """Count a request that its transport could not read."""
+        if self.versions.is_known(asked.model):
+            self.metrics.observe(asked.model, verb, asked.entrypoint, failure.code, 0.0)
 
     async def _answer(self, asked: Asked, verb: str, decode: Decode) -> Answer:
         began = time.perf_counter()
-        status = 500
+        status = "INTERNAL"
         try:
-            answer = await self._ask(asked, verb, decode, began)
-            status = 200
+            answer = await self._routed(asked, verb, decode, os.urandom(16).hex())
+            status = "OK"
         except Failure as failure:
-            status = failure.status
+            status = failure.code
             raise
         finally:
             if self.versions.is_known(asked.model):
-                self.metrics.observe(asked.model, status, time.perf_counter() - began)
+                seconds = time.perf_counter() - began
+                self.metrics.observe(asked.model, verb, asked.entrypoint, status, seconds)
+        self.metrics.observe_examples(asked.model, answer.rows)
         return answer
 
-    async def _ask(self, asked: Asked, verb: str, decode: Decode, began: float) -> Answer:
-        model = self._model(asked)
-        signature = _signature(model, asked.signature, verb)
-        batch = decode(signature)
-        if self._batcher is None:
-            self._batcher = Batcher(asyncio.get_running_loop())
-        outputs = await self._batcher.ask(signature, batch.arrays, batch.rows)
-        identity = uuid.uuid4().hex
-        answer = Answer(outputs, batch.rows, model.version, signature.name, identity)
-        if self._predictions and not asked.is_probe:
-            self._predictions.add(_answered(asked.model, batch, answer, began))
+    async def _routed(self, asked: Asked, verb: str, decode: Decode, identity: str) -> Answer:
+        """By the candidate where a canary's share says so, and by the default if that fails."""
+        seconds = DEADLINE_SECONDS
+        if asked.deadline is not None:
+            seconds = asked.deadline - time.monotonic()
+        candidate = self._candidate(asked, identity)
+        if candidate and candidate[0].mode == "canary":
+            seconds /= 2  # each, so that the default can answer when the candidate does not
+            tried = replace(asked, version=candidate[1].version)
+            try:
+                return (await self._by(tried, verb, decode, identity, seconds))[0]
+            except Failure:
+                pass  # counted as the candidate's; the client is to notice nothing
+        answer, batch = await self._by(asked, verb, decode, identity, seconds)
+        if candidate and candidate[0].mode == "shadow":
+            counts = self.metrics.of(asked.model, candidate[1].version)
+            self._shadow.ask(asked.model, candidate[1], counts, answer, batch)
         return answer
 
-    def _model(self, asked: Asked) -> Model:
-        if asked.label is not None:
-            raise _unknown_label(asked.label)
-        return self.versions.current(asked.model, asked.version)
+    def _candidate(self, asked: Asked, identity: str) -> tuple[Trial, Slot] | None:
+        if asked.version is not None or asked.label is not None or asked.is_probe:
+            return None
+        table = self.versions.table(asked.model)
+        return trial.candidate(table, asked.model, asked.key or identity) if table.trial else None
+
+    async def _by(
+        self, asked: Asked, verb: str, decode: Decode, identity: str, seconds: float
+    ) -> tuple[Answer, Batch]:
+        """One version's answer within `seconds`, counted as that version's and logged."""
+        model, slot = self._hold(asked)
+        began = time.perf_counter()
+        status = "INTERNAL"
+        try:
+            signature = asking.find(model, asked.signature, verb)
+            batch = decode(signature)
+            outputs = await asking.ask(slot, signature, batch, seconds)
+            status = "OK"
+        except Failure as failure:
+            status = failure.code
+            raise
+        finally:
+            slot.release()
+            took = time.perf_counter() - began
+            if not asked.is_probe:
+                counts = self.metrics.of(asked.model, slot.version)
+                counts.requests[status] += 1
+                counts.seconds.add(took)
+        answer = Answer(outputs, batch.rows, slot.version, signature, identity)
+        if not asked.is_probe:
+            counts.rows += batch.rows
+            counts.nonfinite_rows += trial.nonfinite_rows(outputs, batch.rows)
+            if self._predictions:
+                self._predictions.add(asking.record(asked.model, answer, batch, took))
+        return answer, batch
+
+    def _hold(self, asked: Asked) -> tuple[Model, Slot]:
+        while True:
+            slot = self.versions.slot(asked.model, asked.version, asked.label)
+            if model := slot.hold():  # else it was let go between the two calls
+                return model, slot
 
     def _log_counts(self) -> tuple[int, int]:
         return (
             (self._predictions.written, self._predictions.dropped) if self._predictions else (0, 0)
         )
-
-
-def _signature(model: Model, name: str, verb: str) -> Signature:
-    name = name or signatures.DEFAULT
-    found = model.signatures.get(name)
-    if found is None:
-        raise bad_request(f'Serving signature name: "{name}" not found in signature def')
-    if verb != "predict" and list(found.inputs) != ["inputs"]:
-        raise bad_request(f"Expected {verb} signature, with the one input `inputs`: {name}")
-    return found
-
-
-def _fed(signature: Signature, examples: Sequence[bytes]) -> Batch:
-    return Batch({"inputs": np.array(examples, dtype=object)}, len(examples))
-
-
-def _answered(model: str, batch: Batch, answer: Answer, began: float) -> Answered:
-    return Answered(
-        model=model,
-        version=answer.version,
-        id=answer.id,
-        time=clock.text(clock.now()),
-        rows=batch.rows,
-        arrays=batch.arrays,
-        outputs=answer.outputs,
-        latency_ms=(time.perf_counter() - began) * 1000,
-    )
-
-
-def _unknown_label(label: str) -> Failure:
-    return bad_request(f"Unrecognized servable version label: {label}")
