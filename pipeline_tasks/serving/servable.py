@@ -191,6 +191,11 @@ class Servable:
 
     def _begin(self, wanted: set[int], present: dict[int, Path] | None) -> None:
         """Load the next version: the default first, then the highest."""
+        self.states = {
+            number: one
+            for number, one in self.states.items()
+            if one.state != START or number in wanted  # else it went before it was loaded
+        }
         missing = wanted - set(self.table.slots) - set(self._leaving)
         is_loading = {self._loading[0]} if self._loading else set()
         for version in missing - is_loading:
