@@ -45,6 +45,13 @@ class Versions:
         self._is_stopped = True
         self._wake.set()
 
+    def close(self) -> None:
+        """Stop, and answer what is waiting."""
+        self.stop()
+        for table in self.tables().values():
+            for slot in table.slots.values():
+                slot.close()
+
     def poll(self) -> None:
         """Look at the folders once; a model that cannot be looked at stops no other."""
         for name in self._names():
