@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import time
-import uuid
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -18,8 +17,9 @@ from pipeline_tasks.core.store import Store
 from pipeline_tasks.serving import codec
 from pipeline_tasks.serving.batching import Batcher
 from pipeline_tasks.serving.failures import Failure, bad_request, not_found
+from pipeline_tasks.serving.labels import Labels
 from pipeline_tasks.serving.metrics import Metrics
-from pipeline_tasks.serving.prediction_log import Answered, LabelLog, PredictionLog
+from pipeline_tasks.serving.prediction_log import Answered, PredictionLog, new_id
 from pipeline_tasks.serving.versions import Versions
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ MAXIMUM_VERSION = 2**63 - 1
 MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 ASKED = re.compile(MODEL + r":(?P<verb>predict|classify|regress|label)", re.IGNORECASE)
 STATUS = re.compile(MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
-PREDICTION_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 JSON: Headers = [(b"content-type", b"application/json")]
 TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
 PROBE = (b"perennial-probe", b"true")
@@ -48,8 +47,8 @@ class App:
     def __init__(self, versions: Versions, store: Store | None) -> None:
         self._versions = versions
         self._batcher: Batcher | None = None
-        self._predictions = PredictionLog(store) if store else None
-        self._labels = LabelLog(store) if store else None
+        self._predictions = PredictionLog(store, versions.folder) if store else None
+        self._labels = Labels(store) if store else None
         self._metrics = Metrics(log_counts=self._log_counts, versions=versions.answering)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,6 +70,8 @@ class App:
             self._batcher.close()
         if self._predictions:
             self._predictions.close()
+        if self._labels:
+            self._labels.close()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -162,7 +163,7 @@ class App:
             self._batcher = Batcher(asyncio.get_running_loop())
         outputs = await self._batcher.ask(model, request.arrays, request.rows)
         content = codec.encode(outputs, is_by_row=request.is_by_row)
-        identity = uuid.uuid4().hex
+        identity = new_id()
         if self._predictions and not is_probe:
             answered = Answered(
                 model=name,
@@ -186,13 +187,7 @@ class App:
             raise not_found(f"Could not find any versions of model {name}")
         if self._labels is None:
             raise Failure(501, "this server keeps no labels")
-        labels = _labels_of(codec.parse(body))
-        try:
-            await asyncio.to_thread(self._labels.write, name, labels)
-        except OSError as error:
-            message = f"the labels could not be kept: {error.strerror}"
-            raise Failure(503, message, retry_after_seconds=10) from error
-        return 200, _json({"accepted": len(labels)}), JSON
+        return 200, _json(await self._labels.accept(name, body)), JSON
 
     def _log_counts(self) -> tuple[int, int]:
         return (
@@ -238,26 +233,6 @@ def _unzipped(body: bytes) -> bytes:
     if len(content) > MAXIMUM_BODY_BYTES:
         raise _too_large()
     return content
-
-
-def _labels_of(document: Any) -> dict[str, str | int]:
-    entries = document.get("labels") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise bad_request('expected {"labels": [{"id": "<prediction id>", "label": ...}, ...]}')
-    labels: dict[str, str | int] = {}
-    for number, entry in enumerate(entries):
-        found = entry if isinstance(entry, dict) else {}
-        identity, label = found.get("id"), found.get("label")
-        if not isinstance(identity, str) or not PREDICTION_ID.fullmatch(identity):
-            raise bad_request(
-                f"labels[{number}]: id must be a prediction id, found {identity!r:.80}"
-            )
-        if not isinstance(label, str | int) or isinstance(label, bool):
-            raise bad_request(
-                f"labels[{number}]: label must be text or a whole number: {label!r:.80}"
-            )
-        labels[identity] = label
-    return labels
 
 
 def _too_large() -> Failure:

@@ -42,7 +42,7 @@ class Versions:
     """Watches `<folder>/<model>/<version>/` and keeps the highest version that loads."""
 
     def __init__(self, folder: Path, *, load: Callable[..., Model] = load) -> None:
-        self._folder = folder
+        self.folder = folder
         self._load = load
         self._served: dict[str, Served] = {}
         self._has_polled = threading.Event()
@@ -105,16 +105,16 @@ class Versions:
             try:
                 self.poll()
             except Exception:  # the thread must outlive anything a folder can hold
-                log.exception("looking for versions in %s failed; trying again", self._folder)
+                log.exception("looking for versions in %s failed; trying again", self.folder)
             self._stop.wait(POLL_SECONDS)
 
     def _names(self) -> list[str]:
-        folders = self._folder.iterdir() if self._folder.is_dir() else []
+        folders = self.folder.iterdir() if self.folder.is_dir() else []
         found = {path.name for path in folders if path.is_dir()} | set(self._served)
         return sorted(name for name in found if MODEL_NAME.fullmatch(name))
 
     def _poll_model(self, name: str, served: Served) -> None:
-        folder = self._folder / name
+        folder = self.folder / name
         present = {
             version: folder / str(version)
             for version in versions_in(folder)
