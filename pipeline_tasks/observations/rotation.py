@@ -105,21 +105,49 @@ def _line(row: Line, version: int) -> Line:
 
 
 def _compact(folder: Path, path: Path) -> int:
-    versions: dict[int, list[bytes]] = defaultdict(list)
-    first: dict[int, Line] = {}
-    for line in chain.from_iterable(segments.chunks(path)):
-        version = int(line.pop("version", 0))
-        _widen(first.setdefault(version, {}), line)
-        versions[version].append(orjson.dumps(line))
-    day = folder / f"date={path.parent.name}"
-    for version, found in versions.items():
-        table = _table(found, first[version])
-        rows_at_once = max(1, segments.CHUNK_BYTES * len(found) // sum(map(len, found)))
+    content = path.read_bytes()
+    content = content[: content.rfind(b"\n") + 1]
+    tables = _as_written(content) if content else {}
+    day, rows = folder / f"date={path.parent.name}", 0
+    for version, table in (_line_by_line(path) if tables is None else tables).items():
+        rows_at_once = max(1, segments.CHUNK_BYTES * len(table) // len(content))
         _write(day / f"version={version}" / f"{path.stem}.parquet", table, rows_at_once)
+        rows += len(table)
     path.unlink()
-    rows = sum(map(len, versions.values()))
     log.info("compacted %s rows of %s", rows, path)
     return rows
+
+
+def _as_written(content: bytes) -> dict[int, Any] | None:
+    """The table of lines as a server writes them: all of one version, and of the first's types.
+
+    By Arrow's own parser: from Python's values it would be slower, by way of pandas. None if the
+    lines are not like that.
+    """
+    import pyarrow as pa
+
+    try:
+        first = orjson.loads(content[: content.index(b"\n")])
+        types = {"version": pa.int64()} | {part: _type(first[part]) for part in PARTS}
+        table = _parsed(content, types, "error")
+        versions = table["version"].to_numpy()
+    except (ValueError, KeyError, TypeError):  # ArrowInvalid is a ValueError
+        return None
+    is_whole = not any(table[name].null_count for name in ("id", "time", "version"))
+    if not is_whole or versions.min() != versions.max():
+        return None
+    return {int(versions[0]): table.drop_columns(["version"])}
+
+
+def _line_by_line(path: Path) -> dict[int, Any]:
+    """A table for each version of any other segment; what is damaged is left out."""
+    versions: dict[int, list[bytes]] = defaultdict(list)
+    seen: dict[int, Line] = {}
+    for line in chain.from_iterable(segments.chunks(path)):
+        version = int(line.get("version", 0))
+        _widen(seen.setdefault(version, {}), line)
+        versions[version].append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    return {version: _mixed(lines, seen[version]) for version, lines in versions.items()}
 
 
 def _widen(seen: Line, line: Line) -> None:
@@ -131,34 +159,35 @@ def _widen(seen: Line, line: Line) -> None:
                 known[name] = value
 
 
-def _table(lines: Sequence[bytes], example: Line) -> Any:
+def _mixed(lines: Sequence[bytes], seen: Line) -> Any:
     import pyarrow as pa
 
     try:
-        return _parsed(lines, {part: _type(example[part]) for part in PARTS})
+        return _parsed(b"".join(lines), {part: _type(seen[part]) for part in PARTS}, "ignore")
     except pa.ArrowInvalid:
         texts = dict.fromkeys(PARTS, pa.string())
-        return _parsed([_as_text(line) for line in lines], texts)
+        return _parsed(b"".join(map(_as_text, lines)), texts, "ignore")
 
 
-def _parsed(lines: Sequence[bytes], parts: dict[str, Any]) -> Any:
-    """An Arrow table. Its own parser: from Python's values it would be slower, by way of pandas."""
+def _parsed(content: bytes, types: dict[str, Any], unexpected: str) -> Any:
     import pyarrow as pa
     from pyarrow import json
 
     numbers = {"sequence": pa.int64(), "latency_ms": pa.float64(), "share": pa.float64()}
-    types = dict.fromkeys(TEXTS, pa.string()) | numbers | parts
-    content = b"\n".join(lines) + b"\n"
+    types = dict.fromkeys(TEXTS, pa.string()) | numbers | types
+    longest = max(map(len, io.BytesIO(content)))
     table = json.read_json(
         io.BytesIO(content),
-        read_options=json.ReadOptions(block_size=len(content) + 1, use_threads=False),
+        read_options=json.ReadOptions(
+            block_size=max(segments.CHUNK_BYTES, 2 * longest), use_threads=False
+        ),
         parse_options=json.ParseOptions(
-            explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore"
+            explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior=unexpected
         ),
     )
-    empty = [name for name in PARTS if not table.schema.field(name).type.num_fields]
-    is_text = parts[PARTS[0]] == pa.string()
-    return table if is_text else table.drop_columns(empty)  # Parquet has no empty structures
+    # Parquet has no structures without a column.
+    empty = [name for name in PARTS if types[name] == pa.struct([])]
+    return table.drop_columns(empty)
 
 
 def _type(value: Any) -> Any:
@@ -179,7 +208,7 @@ def _type(value: Any) -> Any:
 def _as_text(line: bytes) -> bytes:
     content = orjson.loads(line)
     texts = {name: orjson.dumps(content.get(name, {})).decode() for name in PARTS}
-    return orjson.dumps(content | texts)
+    return orjson.dumps(content | texts, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _write(path: Path, table: Any, rows_at_once: int) -> None:

@@ -76,10 +76,12 @@ class Writer:
             os.close(self._file)
         self._file = -1
 
-    def close_if_old(self) -> None:
+    def close_if_old(self) -> bool:
         """Close a segment that nothing more may come for, so that it can be compacted."""
-        if self._file >= 0 and time.monotonic() - self._opened > SEGMENT_SECONDS:
+        is_old = time.monotonic() - self._opened > SEGMENT_SECONDS
+        if is_old:
             self.close()
+        return is_old
 
     def _is_over(self, date: str, now: float) -> bool:
         is_full = self._size > SEGMENT_BYTES or now - self._opened > SEGMENT_SECONDS

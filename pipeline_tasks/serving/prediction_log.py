@@ -88,7 +88,7 @@ class PredictionLog:
         self._bytes = 0
         self._sequence = count(1)
         self._rules: dict[str, Logged] = {}
-        self._writers: dict[tuple[str, bool], Writer] = {}
+        self._writers: dict[tuple[str, int, bool], Writer] = {}
         self.dropped = 0
         self.written = 0
         self.sampled_out = 0
@@ -129,7 +129,7 @@ class PredictionLog:
             self._wake.clear()
             try:
                 self._flush()
-                self._drops.look(self.dropped, self.written)
+                self._drops.look(self.dropped)
                 if time.monotonic() - looked > RULES_SECONDS:
                     looked = time.monotonic()
                     self._look_again()
@@ -142,8 +142,9 @@ class PredictionLog:
     def _look_again(self) -> None:
         for model in list(self._rules):
             self._read_rules(model)
-        for writer in self._writers.values():
-            writer.close_if_old()
+        for key, writer in list(self._writers.items()):
+            if writer.close_if_old():
+                del self._writers[key]
 
     def _read_rules(self, model: str) -> Logged:
         """What is kept of this model now; what was known before, while that cannot be read."""
@@ -151,28 +152,29 @@ class PredictionLog:
             self._rules[model] = logged.read(self._models / model) if self._models else Logged()
         except (ArtifactError, OSError) as error:
             if model not in self._rules:
-                log.error("predictions of %s are not logged: %s", model, error)
+                self._drops.reason = str(error)
                 self._rules[model] = UNKNOWN
         return self._rules[model]
 
     def _flush(self) -> None:
         """Write what is waiting now, in the order in which it came."""
-        groups: dict[tuple[str, bool, str], list[_Waiting]] = defaultdict(list)
+        groups: dict[tuple[str, int, bool, str], list[_Waiting]] = defaultdict(list)
         for _ in range(len(self._waiting)):
             one = self._waiting.popleft()
-            answered = one.answered
-            groups[answered.model, answered.is_shadow, answered.time[:10]].append(one)
-        for (model, is_shadow, _), found in groups.items():
-            writer = self._writer(model, is_shadow)
+            asked = one.answered
+            groups[asked.model, asked.version, asked.is_shadow, asked.time[:10]].append(one)
+        for (model, version, is_shadow, _), found in groups.items():
+            writer = self._writer(model, version, is_shadow)
             for part in _parts(found):
                 self._append(writer, part)
 
-    def _writer(self, model: str, is_shadow: bool) -> Writer:
-        writer = self._writers.get((model, is_shadow))
+    def _writer(self, model: str, version: int, is_shadow: bool) -> Writer:
+        """A segment has rows of one version only: it becomes one Parquet file as it is."""
+        writer = self._writers.get((model, version, is_shadow))
         if writer is None:
             kind = observations.SHADOW if is_shadow else observations.PREDICTIONS
             writer = Writer(self._store.observations(model) / kind)
-            self._writers[model, is_shadow] = writer
+            self._writers[model, version, is_shadow] = writer
         return writer
 
     def _append(self, writer: Writer, part: list[_Waiting]) -> None:
@@ -182,6 +184,7 @@ class PredictionLog:
             lines = b"".join(line for one in part for line in _lines(one, self._server))
             writer.append(part[0].answered.time, lines)
             self.written += rows
+            self._drops.reason = ""
         except (OSError, orjson.JSONEncodeError) as error:
             self._drops.reason = str(error)
             with self._lock:
@@ -191,22 +194,22 @@ class PredictionLog:
 
 
 class _Drops:
-    """Tells the beginning and the end of a burst of drops, once each."""
+    """Tells the beginning and the end of a burst of drops, once each; `reason` while it lasts."""
 
     def __init__(self) -> None:
         self.reason = ""
-        self._before = self._burst = self._written = 0
+        self._before = self._burst = 0
 
-    def look(self, dropped: int, written: int) -> None:
+    def look(self, dropped: int) -> None:
         new = dropped - self._before
         if new and not self._burst:
             reason = self.reason or f"more than {MAXIMUM_WAITING_BYTES >> 20} MiB are waiting"
             log.error("predictions are dropped from the log, %s rows so far: %s", new, reason)
-        elif not new and self._burst and written > self._written:
+        elif not new and self._burst and not self.reason:
             log.warning("predictions are logged again; %s rows were dropped", self._burst)
-            self._burst, self.reason = 0, ""
+            self._burst = 0
         self._burst += new
-        self._before, self._written = dropped, written
+        self._before = dropped
 
 
 def _parts(found: list[_Waiting]) -> Iterator[list[_Waiting]]:
@@ -256,7 +259,9 @@ def _plain(value: Any) -> Any:
 
 
 def _bytes(arrays: Mapping[str, Array]) -> int:
-    return sum(
-        values.nbytes if values.dtype.kind != "O" else sum(map(len, values.flat))
-        for values in arrays.values()
-    )
+    size = 0
+    for values in arrays.values():
+        size += values.nbytes
+        if values.dtype.hasobject:
+            size += sum(len(value) for value in values.flat if isinstance(value, bytes | str))
+    return size
