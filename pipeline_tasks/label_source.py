@@ -114,7 +114,8 @@ def _read(part: Any, params: Any, folder: Path, config: PipelineConfig) -> list[
     except EmptyError:
         return []
     texts = frame.astype(object).where(frame.notna(), None)
-    ids, labels = texts[section.id].tolist(), texts[label.name].tolist()
+    ids = texts[section.id].tolist()
+    labels = [_plain(value, label) for value in texts[label.name].tolist()]
     times = texts[section.time].tolist() if section.time else [None] * len(ids)
     moments = [_moment(time) for time in times]
     names = (section.id, label.name, section.time or "")
@@ -130,6 +131,12 @@ def _read(part: Any, params: Any, folder: Path, config: PipelineConfig) -> list[
         for key, value, when in zip(ids, labels, moments, strict=True)
     ]
     return sorted(told, key=lambda pair: pair[1].observed_at)
+
+
+def _plain(value: Any, label: Label) -> Any:
+    """A class that is a whole number is one, whatever the table makes of it."""
+    is_whole = isinstance(value, float) and value.is_integer() and label.type == "class"
+    return int(value) if is_whole else value
 
 
 def _misfits(
