@@ -13,6 +13,8 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.logged import Logged
+from pipeline_tasks.observing import Observation
 from pipeline_tasks.preparation import Preparation
 from pipeline_tasks.settings import (
     Column,
@@ -54,6 +56,7 @@ class PipelineConfig(Frozen):
     evaluation: Evaluation = Evaluation()
     promotion: Promotion = Promotion()
     target: Annotated[Part, part_of("targets")] = Part(kind="model_server")
+    observation: Observation = Observation()
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
     notifiers: tuple[Annotated[Part, part_of("notifiers")], ...] = (Part(kind="log"),)
@@ -117,6 +120,22 @@ class PipelineConfig(Frozen):
         if mistakes := "; ".join(found):
             raise ValueError(mistakes)
         return self
+
+    @model_validator(mode="after")
+    def _what_is_logged_is_enough(self) -> Self:
+        inputs = frozenset(name for name, column in self.columns.items() if column.is_input)
+        trained_on = self.retraining.maximum_observations
+        if mistake := self.observation.misfits(inputs, trained_on):
+            raise ValueError(mistake)
+        return self
+
+    @property
+    def logged(self) -> Logged:
+        """What servers are told to keep of this pipeline's requests."""
+        left_out = self.observation.leave_out
+        inputs = [name for name, column in self.columns.items() if column.is_input]
+        kept = tuple(name for name in inputs if name not in left_out) if left_out else None
+        return Logged(share=self.observation.share, columns=kept)
 
     @property
     def task(self) -> Literal["binary", "multiclass", "regression"]:

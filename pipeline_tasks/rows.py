@@ -31,6 +31,12 @@ def inputs(config: PipelineConfig) -> dict[str, Column]:
     return {name: column for name, column in config.columns.items() if column.is_input}
 
 
+def observed(config: PipelineConfig) -> dict[str, Column]:
+    """The inputs that servers log."""
+    left_out = config.observation.leave_out
+    return {name: column for name, column in inputs(config).items() if name not in left_out}
+
+
 def numbers(config: PipelineConfig) -> list[str]:
     """The names of the inputs that are numbers."""
     return [name for name, column in inputs(config).items() if column.type == "number"]
@@ -108,11 +114,11 @@ def from_observations(found: Sequence[Observation], config: PipelineConfig) -> p
 
 
 def input_arrays(found: Sequence[Prediction], config: PipelineConfig) -> Arrays:
-    """What clients sent, one array a column, as to_arrays makes them."""
+    """What clients sent, one array a column that is logged, as to_arrays makes them."""
     import numpy as np
 
     arrays: Arrays = {}
-    for name, column in inputs(config).items():
+    for name, column in observed(config).items():
         values = [one.inputs.get(name) for one in found]
         if column.is_text:
             texts = np.array([np.str_(value or "") for value in values], dtype=object)

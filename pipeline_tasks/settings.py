@@ -277,4 +277,6 @@ class Retraining(Frozen):
         0.4, gt=0, lt=1, description="Latest labelled observations, kept to judge the candidate."
     )
     maximum_recent: int = Field(500, ge=1, description="Rows of that window, at most.")
-    maximum_observations: int = Field(100_000, ge=1, description="Newest ones used, at most.")
+    maximum_observations: int = Field(
+        100_000, ge=0, description="Newest ones trained on, at most; 0: the source alone is."
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from pipeline_tasks.config import PipelineConfig
-from pipeline_tasks.core.errors import DataError
+from pipeline_tasks.core.errors import DataError, EmptyError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -212,9 +212,9 @@ def dig(value: Any, path: str) -> Any:
     return value
 
 
-def empty(where: str, problem: str) -> DataError:
+def empty(where: str, problem: str) -> EmptyError:
     """The error about a source without rows."""
-    return DataError(
+    return EmptyError(
         f"{where}: there is nothing: {problem}",
         expected="at least one row",
         fix="look at what fills this source, and at how it is asked",

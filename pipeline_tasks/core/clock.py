@@ -22,3 +22,15 @@ def text(moment: datetime) -> str:
 def parse(moment: str) -> datetime:
     """The moment that `text` wrote."""
     return datetime.fromisoformat(moment).astimezone(UTC)
+
+
+def utc(moment: str) -> str:
+    """A moment of any zone as `text` writes it. Raises ValueError when it names no zone.
+
+    >>> utc("2026-01-02T04:04:05+01:00")
+    '2026-01-02T03:04:05.000Z'
+    """
+    found = datetime.fromisoformat(moment)
+    if found.tzinfo is None:
+        raise ValueError(f"{moment!r} names no time zone")
+    return text(found)

@@ -4,6 +4,7 @@ PipelineError
 ├── ConfigError          fix the pipeline file
 │   └── UnknownPartError fix the name, or add the file it stands for
 ├── DataError            fix the source
+│   └── EmptyError       look at what fills it
 ├── TrainingError        change the data or the training settings
 ├── ArtifactError        rerun the step that makes the artifact
 ├── DeploymentError      read the target's answer; retried
@@ -36,6 +37,10 @@ class UnknownPartError(ConfigError):
 
 class DataError(PipelineError):
     """The source's rows are not what the pipeline file declares."""
+
+
+class EmptyError(DataError):
+    """The source has no row."""
 
 
 class TrainingError(PipelineError):

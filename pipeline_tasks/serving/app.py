@@ -141,6 +141,7 @@ class App:
         asked = {
             **_model_of(match),
             "key": headers.get(b"perennial-key", b"").decode("latin-1"),
+            "request_id": headers.get(b"x-request-id", b"").decode("latin-1")[:128],
             "is_probe": headers.get(b"perennial-probe") == b"true",
         }
         try:

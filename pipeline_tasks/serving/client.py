@@ -58,8 +58,11 @@ class Client:
             reply.headers.get("perennial-prediction-id", ""),
         )
 
-    def label(self, model: str, labels: Mapping[str, str | int]) -> int:
-        """Tell the true labels by prediction id; returns how many were accepted."""
+    def label(self, model: str, labels: Mapping[str, str | int | float]) -> int:
+        """Tell the true labels by prediction id; returns how many were accepted.
+
+        Those that are known already change nothing; another one corrects.
+        """
         path = f"/v1/models/{model}:label"
         content = [{"id": key, "label": label} for key, label in labels.items()]
         reply = self._send("POST", path, {"labels": content})

@@ -1,35 +1,49 @@
-"""Every answered row, kept off the hot path: a bounded queue, one thread, lines in files."""
+"""Every answered row, kept off the hot path: a bounded queue, one thread, lines in files.
+
+What is added is with the kernel a quarter of a second later, so that SIGKILL costs no more than
+that, and on the disk a second later, so that a power cut costs no more than that.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import queue
 import threading
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
-from pipeline_tasks.core import clock
+from pipeline_tasks import logged, observations
+from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import Store
+from pipeline_tasks.logged import Logged
+from pipeline_tasks.observations.segments import Writer
 from pipeline_tasks.serving.codec import Array
 
 log = logging.getLogger(__name__)
 
-MAXIMUM_WAITING = 100_000
+MAXIMUM_WAITING_BYTES = 64 * 2**20
+OVERHEAD_BYTES = 2048  # what Python's objects of a request take beside its values
 FLUSH_SECONDS = 0.25
-SEGMENT_BYTES = 64 * 2**20
+WRITE_BYTES = 2**20
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+RULES_SECONDS = 1.0
+UNKNOWN = Logged(share=0)
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One answered request."""
+    """One answered request.
+
+    route: the label or trial by which its version was found. is_shadow: no client got this answer.
+    """
 
     model: str
     version: int
@@ -39,130 +53,215 @@ class Answered:
     arrays: Mapping[str, Array]
     outputs: Mapping[str, Array]
     latency_ms: float
-    is_shadow: bool = False  # a candidate's answer, that no client has seen
+    is_shadow: bool = False
+    route: str = ""
+    request_id: str = ""
+    caller: str = ""
 
 
-class Segments:
-    """Appends lines to `<folder>/<date>/<segment>.jsonl`; a new segment each day and 64 MiB."""
+@dataclass(frozen=True)
+class _Waiting:
+    answered: Answered
+    rules: Logged
+    sequence: int
+    bytes: int
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._date = ""
-        self._file: IO[bytes] | None = None
 
-    def append(self, moment: str, lines: bytes) -> None:
-        """Write whole lines that belong to the day of `moment`, and hand them to the kernel."""
-        if self._file is None or moment[:10] != self._date or self._file.tell() > SEGMENT_BYTES:
-            self.close()
-            self._date = moment[:10]
-            name = f"{moment[11:19].replace(':', '')}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
-            path = self._folder / self._date / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)
-        self._file.write(lines)
-
-    def close(self) -> None:
-        """Close the segment; the next line opens another."""
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+def new_id() -> str:
+    """A prediction id: a UUID of version 7 (RFC 9562), which tells the day to look for it on."""
+    random = os.urandom(9).hex()
+    return f"{time.time_ns() // 1_000_000:012x}7{random[:3]}8{random[3:]}"
 
 
 class PredictionLog:
-    """Takes answered requests without ever waiting; what does not fit is counted, not kept."""
+    """Takes answered requests without ever waiting; what does not fit is counted, not kept.
 
-    def __init__(self, store: Store) -> None:
+    models: the folder of version folders, where `logged.json` says what is kept of each model.
+    """
+
+    def __init__(self, store: Store, models: Path | None = None) -> None:
         self._store = store
-        self._queue: queue.Queue[Answered | None] = queue.Queue(MAXIMUM_WAITING)
-        self._segments: dict[str, Segments] = {}
+        self._models = models
+        self._server = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._lock = threading.Lock()
+        self._waiting: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._sequence = count(1)
+        self._rules: dict[str, Logged] = {}
+        self._writers: dict[tuple[str, int, bool], Writer] = {}
         self.dropped = 0
         self.written = 0
+        self.sampled_out = 0
+        self._drops = _Drops()
+        self._is_closed = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prediction log", daemon=True)
         self._thread.start()
 
     def add(self, answered: Answered) -> None:
         """Keep one answered request; never blocks."""
-        try:
-            self._queue.put_nowait(answered)
-        except queue.Full:
-            self.dropped += answered.rows
+        rules = self._rules.get(answered.model) or self._read_rules(answered.model)
+        if rules is not UNKNOWN and not rules.has(answered.id):
+            self.sampled_out += answered.rows
+            return
+        size = OVERHEAD_BYTES + _bytes(answered.arrays) + _bytes(answered.outputs)
+        with self._lock:
+            sequence = next(self._sequence)
+            if rules is UNKNOWN or self._bytes + size > MAXIMUM_WAITING_BYTES:
+                self.dropped += answered.rows
+                return
+            self._bytes += size
+            self._waiting.append(_Waiting(answered, rules, sequence, size))
+            is_filling = self._bytes > MAXIMUM_WAITING_BYTES // 4
+        if is_filling:
+            self._wake.set()
 
     def close(self) -> None:
         """Write what is waiting and end the thread."""
-        self._queue.put(None)
+        self._is_closed = True
+        self._wake.set()
         self._thread.join(timeout=10)
 
     def _work(self) -> None:
-        is_open = True
-        while is_open:
-            batch = [self._queue.get()]
-            time.sleep(FLUSH_SECONDS if batch[0] else 0)
-            while not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            is_open = None not in batch
-            self._write([one for one in batch if one])
-        for segments in self._segments.values():
-            segments.close()
-
-    def _write(self, batch: list[Answered]) -> None:
-        groups: dict[tuple[str, str, bool], list[Answered]] = defaultdict(list)
-        for one in batch:
-            groups[one.model, one.time[:10], one.is_shadow].append(one)
-        for (model, _, is_shadow), found in groups.items():
-            rows = sum(one.rows for one in found)
+        looked = time.monotonic()
+        while not self._is_closed:
+            self._wake.wait(FLUSH_SECONDS)
+            self._wake.clear()
             try:
-                kind = "shadow" if is_shadow else "predictions"
-                folder = self._store.observations(model) / kind
-                segments = self._segments.setdefault(f"{kind}/{model}", Segments(folder))
-                segments.append(found[0].time, b"".join(map(_lines, found)))
-                self.written += rows
-            except (OSError, orjson.JSONEncodeError) as error:
+                self._flush()
+                self._drops.look(self.dropped)
+                if time.monotonic() - looked > RULES_SECONDS:
+                    looked = time.monotonic()
+                    self._look_again()
+            except Exception:  # the thread must outlive whatever a disk can do
+                log.exception("the prediction log failed; going on")
+        self._flush()
+        for writer in self._writers.values():
+            writer.close()
+
+    def _look_again(self) -> None:
+        for model in list(self._rules):
+            self._read_rules(model)
+        for key, writer in list(self._writers.items()):
+            if writer.close_if_old():
+                del self._writers[key]
+
+    def _read_rules(self, model: str) -> Logged:
+        """What is kept of this model now; what was known before, while that cannot be read."""
+        try:
+            self._rules[model] = logged.read(self._models / model) if self._models else Logged()
+        except (ArtifactError, OSError) as error:
+            if model not in self._rules:
+                self._drops.reason = str(error)
+                self._rules[model] = UNKNOWN
+        return self._rules[model]
+
+    def _flush(self) -> None:
+        """Write what is waiting now, in the order in which it came."""
+        groups: dict[tuple[str, int, bool, str], list[_Waiting]] = defaultdict(list)
+        for _ in range(len(self._waiting)):
+            one = self._waiting.popleft()
+            asked = one.answered
+            groups[asked.model, asked.version, asked.is_shadow, asked.time[:10]].append(one)
+        for (model, version, is_shadow, _), found in groups.items():
+            writer = self._writer(model, version, is_shadow)
+            for part in _parts(found):
+                self._append(writer, part)
+
+    def _writer(self, model: str, version: int, is_shadow: bool) -> Writer:
+        """A segment has rows of one version only: it becomes one Parquet file as it is."""
+        writer = self._writers.get((model, version, is_shadow))
+        if writer is None:
+            kind = observations.SHADOW if is_shadow else observations.PREDICTIONS
+            writer = Writer(self._store.observations(model) / kind)
+            self._writers[model, version, is_shadow] = writer
+        return writer
+
+    def _append(self, writer: Writer, part: list[_Waiting]) -> None:
+        """Encode and write, and give the memory back."""
+        rows = sum(one.answered.rows for one in part)
+        try:
+            lines = b"".join(line for one in part for line in _lines(one, self._server))
+            writer.append(part[0].answered.time, lines)
+            self.written += rows
+            self._drops.reason = ""
+        except (OSError, orjson.JSONEncodeError) as error:
+            self._drops.reason = str(error)
+            with self._lock:
                 self.dropped += rows
-                self._segments.pop(f"{kind}/{model}", Segments(Path())).close()
-                log.error("%s predictions of %s could not be logged: %s", rows, model, error)
-
-
-class LabelLog:
-    """True labels by prediction id; the later line of an id counts."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self._segments: dict[str, Segments] = {}
-
-    def write(self, model: str, labels: Mapping[str, str | int]) -> None:
-        """Keep these labels before returning. Raises OSError when they cannot be kept."""
-        moment = clock.text(clock.now())
-        lines = b"".join(
-            orjson.dumps({"id": key, "time": moment, "label": label}) + b"\n"
-            for key, label in labels.items()
-        )
         with self._lock:
-            folder = self._store.observations(model) / "labels"
-            self._segments.setdefault(model, Segments(folder)).append(moment, lines)
+            self._bytes -= sum(one.bytes for one in part)
 
 
-def _lines(one: Answered) -> bytes:
-    inputs = {name: _texts(values) for name, values in one.arrays.items()}
-    outputs = {name: _texts(values) for name, values in one.outputs.items()}
-    return b"".join(
-        orjson.dumps(
-            {
-                "id": f"{one.id}-{row}",
-                "time": one.time,
-                "version": one.version,
-                "inputs": {name: values[row] for name, values in inputs.items()},
-                "outputs": {name: values[row] for name, values in outputs.items()},
-                "latency_ms": round(one.latency_ms, 3),
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
-        for row in range(one.rows)
-    )
+class _Drops:
+    """Tells the beginning and the end of a burst of drops, once each; `reason` while it lasts."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._before = self._burst = 0
+
+    def look(self, dropped: int) -> None:
+        new = dropped - self._before
+        if new and not self._burst:
+            reason = self.reason or f"more than {MAXIMUM_WAITING_BYTES >> 20} MiB are waiting"
+            log.error("predictions are dropped from the log, %s rows so far: %s", new, reason)
+        elif not new and self._burst and not self.reason:
+            log.warning("predictions are logged again; %s rows were dropped", self._burst)
+            self._burst = 0
+        self._burst += new
+        self._before = dropped
 
 
-def _texts(values: Array) -> list[Any]:
-    if values.dtype.kind != "O":
-        plain: list[Any] = values.tolist()
-        return plain
-    return [v.decode(errors="replace") if isinstance(v, bytes) else v for v in values.tolist()]
+def _parts(found: list[_Waiting]) -> Iterator[list[_Waiting]]:
+    """Some MiB at a time, so that their text does not take much memory either."""
+    size, part = 0, list[_Waiting]()
+    for one in found:
+        part.append(one)
+        size += one.bytes
+        if size > WRITE_BYTES:
+            yield part
+            size, part = 0, []
+    if part:
+        yield part
+
+
+def _lines(one: _Waiting, server: str) -> Iterator[bytes]:
+    answered, kept = one.answered, one.rules.columns
+    told = {"route": answered.route, "request_id": answered.request_id, "caller": answered.caller}
+    head = {
+        "time": answered.time,
+        "model": answered.model,
+        "version": answered.version,
+        "latency_ms": round(answered.latency_ms, 3),
+        "server": server,
+        "sequence": one.sequence,
+    } | {name: value for name, value in told.items() if value}
+    if one.rules.share < 1:
+        head["share"] = one.rules.share
+    arrays = {
+        name: values for name, values in answered.arrays.items() if kept is None or name in kept
+    }
+    for row in range(answered.rows):
+        line = {
+            "id": f"{answered.id}-{row}",
+            **head,
+            "inputs": {name: values[row] for name, values in arrays.items()},
+            "outputs": {name: values[row] for name, values in answered.outputs.items()},
+        }
+        yield orjson.dumps(line, default=_plain, option=OPTIONS)
+
+
+def _plain(value: Any) -> Any:
+    """What orjson does not know: text in bytes, and arrays of it."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value.tolist()
+
+
+def _bytes(arrays: Mapping[str, Array]) -> int:
+    size = 0
+    for values in arrays.values():
+        size += values.nbytes
+        if values.dtype.hasobject:
+            size += sum(len(value) for value in values.flat if isinstance(value, bytes | str))
+    return size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from pipeline_tasks.serving.codec import Batch
 from pipeline_tasks.serving.failures import Failure
 from pipeline_tasks.serving.metrics import Metrics
 from pipeline_tasks.serving.model import Model
-from pipeline_tasks.serving.prediction_log import PredictionLog
+from pipeline_tasks.serving.prediction_log import PredictionLog, new_id
 from pipeline_tasks.serving.servable import State
 from pipeline_tasks.serving.shadow import Shadow
 from pipeline_tasks.serving.signatures import Signature
@@ -35,6 +34,7 @@ class Asked:
     label: str | None = None
     signature: str = ""  # empty: serving_default
     key: str = ""  # of a trial's share; empty: the prediction id
+    request_id: str = ""  # the client's own name for it; kept with the prediction
     is_probe: bool = False  # answered, but neither logged nor part of a trial
     deadline: float | None = None  # of time.monotonic
     entrypoint: str = "REST"
@@ -52,7 +52,7 @@ class Service:
 
     def __init__(self, versions: Versions, store: Store | None) -> None:
         self.versions = versions
-        self._predictions = PredictionLog(store) if store else None
+        self._predictions = PredictionLog(store, versions.folder) if store else None
         self.metrics = Metrics(log_counts=self._log_counts, versions=versions)
         self._shadow = Shadow(self._predictions)
 
@@ -97,7 +97,7 @@ class Service:
         began = time.perf_counter()
         status = "INTERNAL"
         try:
-            answer = await self._routed(asked, verb, decode, os.urandom(16).hex())
+            answer = await self._routed(asked, verb, decode, new_id())
             status = "OK"
         except Failure as failure:
             status = failure.code
@@ -161,7 +161,10 @@ class Service:
             counts.rows += batch.rows
             counts.nonfinite_rows += trial.nonfinite_rows(outputs, batch.rows)
             if self._predictions:
-                self._predictions.add(asking.record(asked.model, answer, batch, took))
+                record = asking.record(asked.model, answer, batch, took)
+                route, caller, request = asked.label or "", asked.key, asked.request_id
+                told = replace(record, route=route, caller=caller, request_id=request)
+                self._predictions.add(told)
         return answer, batch
 
     def _hold(self, asked: Asked) -> tuple[Model, Slot]:

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from pipeline_tasks import tables
 from pipeline_tasks.config import PipelineConfig
-from pipeline_tasks.core.errors import DataError, PipelineError
+from pipeline_tasks.core.errors import DataError, EmptyError, PipelineError
 from pipeline_tasks.core.fingerprint import digest_of_text
 from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.sources import files
@@ -273,8 +273,8 @@ def _place_in(params: Params, file: File) -> tables.Place:
     return lambda row: f"{file.title} line {lines[row]}"
 
 
-def _empty(title: str, problem: str) -> DataError:
-    return DataError(
+def _empty(title: str, problem: str) -> EmptyError:
+    return EmptyError(
         f"{title}: the file is empty: {problem}",
         expected="a header line and at least one row",
         fix="look at what writes this file",

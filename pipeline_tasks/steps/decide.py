@@ -54,7 +54,7 @@ def _evidence(run: Run, record: MonitoringRecord) -> Evidence:
     name = run.config.name
     champion = run.store.champion(name)
     since = champion.promoted_at if champion else ""
-    labels = observations.labelled(run.store.observations(name), since=since)
+    labelled = observations.count_labelled(run.store.observations(name), since=since)
     trained = [
         entry
         for entry in run.store.history(name)
@@ -65,7 +65,7 @@ def _evidence(run: Run, record: MonitoringRecord) -> Evidence:
         is_degraded=record.verdict.is_yes,
         causes=record.causes,
         reasons=record.verdict.reasons,
-        labelled=len(labels),
+        labelled=labelled,
         is_answered=any(entry.episode == record.episode for entry in trained),
         minutes_since=(clock.now() - latest).total_seconds() / 60 if latest else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 
-from pipeline_tasks import publishing
+from pipeline_tasks import logged, publishing
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
 from pipeline_tasks.run import Run, step
@@ -33,7 +33,7 @@ def deploy(
     part.check_ready(params, run)
     with run.store.lock(run.config.name):
         folder = part.folder(params, run)
-        folder.mkdir(parents=True, exist_ok=True)
+        logged.write(folder, run.config.logged)
         version = publishing.publish(source, folder)
         log.info("published version %s; waiting for the target to take it", version)
         try:

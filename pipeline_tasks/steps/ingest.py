@@ -1,4 +1,4 @@
-"""Collect: fetch rows from the source, and what production has taught us since."""
+"""Ingest: fetch rows from the source, and what production has taught us since."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pipeline_tasks.run import Run, step
 
 
 def _content(run: Run) -> str:
-    return digest_of_text(_source_digest(run) + "".join(map(str, _labelled(run))))
+    told = (f"{pair.prediction.id} {pair.label.label!r}" for pair in _labelled(run))
+    return digest_of_text(_source_digest(run) + "\n".join(told))
 
 
 @step(reads=("source", "retraining"), outside=_content)
@@ -42,4 +43,5 @@ def _source_digest(run: Run) -> str:
 
 def _labelled(run: Run) -> list[observations.Observation]:
     folder = run.store.observations(run.config.name)
-    return observations.labelled(folder)[-run.config.retraining.maximum_observations :]
+    latest = run.config.retraining.maximum_observations
+    return observations.labelled(folder, latest=latest) if latest else []

@@ -115,7 +115,7 @@ def _features(arrays: rows.Arrays, config: PipelineConfig) -> dict[str, NDArray[
     import numpy as np
 
     features: dict[str, NDArray[np.generic]] = {}
-    for name, column in rows.inputs(config).items():
+    for name, column in rows.observed(config).items():
         values: Any = arrays[name]
         if column.type == "image":
             flat = values.reshape(len(values), -1)
