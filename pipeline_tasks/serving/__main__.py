@@ -6,14 +6,15 @@ import argparse
 import logging
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.run import default_store, models_folder
 from pipeline_tasks.serving.app import App
+from pipeline_tasks.serving.model import load
 from pipeline_tasks.serving.versions import Versions
 
 log = logging.getLogger("pipeline_tasks.serving")
@@ -38,8 +39,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    load_tensorflow()
-    app = App(Versions(arguments.models), Store(arguments.store))
+    versions = Versions(arguments.models, load=partial(load, backend=arguments.backend))
+    app = App(versions, Store(arguments.store))
     log.info("serving %s on http://%s:%s", arguments.models, arguments.host, arguments.port)
     config = uvicorn.Config(
         app,
@@ -59,6 +60,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--models", type=Path, default=models_folder(), help="folder to watch")
     parser.add_argument("--store", type=Path, default=default_store().root, help="for the log")
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "litert", "tensorflow"),
+        default="auto",
+        help="what answers; auto: what each model's export has chosen",
+    )
     return parser.parse_args()
 
 

@@ -20,6 +20,7 @@ from pipeline_tasks.serving.batching import Batcher
 from pipeline_tasks.serving.failures import Failure, bad_request, not_found
 from pipeline_tasks.serving.metrics import Metrics
 from pipeline_tasks.serving.prediction_log import Answered, LabelLog, PredictionLog
+from pipeline_tasks.serving.signatures import DEFAULT
 from pipeline_tasks.serving.versions import Versions
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ class App:
         request = codec.decode(codec.parse(body), model.inputs)
         if self._batcher is None:
             self._batcher = Batcher(asyncio.get_running_loop())
-        outputs = await self._batcher.ask(model, request.arrays, request.rows)
+        outputs = await self._batcher.ask(model.signatures[DEFAULT], request.arrays, request.rows)
         content = codec.encode(outputs, is_by_row=request.is_by_row)
         identity = uuid.uuid4().hex
         if self._predictions and not is_probe:

@@ -1,106 +1,129 @@
-"""One loaded version: its signature, ready to be called with batches."""
+"""One loaded version: its signatures, ready to be called with batches, by one backend."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from pipeline_tasks import variants
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import verify_folder
-from pipeline_tasks.learning import load_tensorflow
+from pipeline_tasks.serving import litert, savedmodel, warm_up
 from pipeline_tasks.serving.codec import Array, Input
+from pipeline_tasks.serving.signatures import DEFAULT, Signature
 
-SIGNATURE = "serving_default"
-WARM_UP = Path("assets.extra") / "tf_serving_warmup_requests"
-MAXIMUM_WARM_UP_REQUESTS = 1000
+log = logging.getLogger(__name__)
+
+Backend = Literal["auto", "litert", "tensorflow"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A version that answers. `call` takes one array an input and gives one an output."""
+    """A version that answers, by one signature or more; `backend` is the variant that does."""
 
     name: str
     version: int
-    inputs: Mapping[str, Input]
-    call: Callable[[Mapping[str, Array]], dict[str, Array]]
+    backend: str
+    signatures: Mapping[str, Signature]
     metadata: dict[str, Any] = field(repr=False)
-    loaded: Any = field(repr=False)
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        """What the default signature takes."""
+        return self.signatures[DEFAULT].inputs
+
+    @property
+    def call(self) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        """The default signature: one array an input, one an output."""
+        return self.signatures[DEFAULT].call
 
 
-def load(folder: Path, *, name: str, version: int) -> Model:
+def load(folder: Path, *, name: str, version: int, backend: Backend = "auto") -> Model:
     """Check the folder against its manifest, load it, and answer its warm-up requests.
 
-    Raises ArtifactError when the folder is not whole, and TensorFlow's errors when it cannot be
-    loaded or called.
+    backend: auto is what the export has chosen; litert, a LiteRT graph or nothing; tensorflow, the
+    SavedModel whatever the export has chosen. Raises ArtifactError when the folder is not whole or
+    has no such backend, and the backend's errors when it cannot be loaded or called.
     """
     verify_folder(folder)
-    load_tensorflow()
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(folder), tags=["serve"])
-    if SIGNATURE not in loaded.signatures:
+    chosen = _chosen(folder, backend)
+    found = _signatures(folder, chosen)
+    if DEFAULT not in found:
         raise ArtifactError(
-            f"{folder} has no signature {SIGNATURE!r}",
-            expected=f"one called {SIGNATURE!r}, found {sorted(loaded.signatures)}",
+            f"{folder} has no signature {DEFAULT!r}",
+            expected=f"one called {DEFAULT!r}, found {sorted(found)}",
             fix="export the model with `export`",
         )
-    function = loaded.signatures[SIGNATURE]
-    specs = function.structured_input_signature[1]
-
-    def call(arrays: Mapping[str, Array]) -> dict[str, Array]:
-        tensors = {key: tf.constant(arrays[key], spec.dtype) for key, spec in specs.items()}
-        return {key: value.numpy() for key, value in function(**tensors).items()}
-
-    model = Model(
-        name=name,
-        version=version,
-        inputs={key: _input(spec) for key, spec in specs.items()},
-        call=call,
-        metadata=_metadata(name, version, specs, function.structured_outputs),
-        loaded=loaded,
-    )
-    _warm_up(model, folder / WARM_UP)
-    return model
+    _warm_up(found, folder)
+    log.info("%s version %s is answered by %s", name, version, chosen)
+    return Model(name, version, chosen, found, _metadata(name, version, found))
 
 
-def _input(spec: Any) -> Input:
-    dtype = np.dtype(object) if spec.dtype.name == "string" else spec.dtype.as_numpy_dtype
-    return Input(dtype=np.dtype(dtype), shape=tuple(spec.shape.as_list()))
+def _chosen(folder: Path, backend: Backend) -> str:
+    report = variants.read(folder)
+    served = report.serve if report else variants.TENSORFLOW
+    if backend == variants.TENSORFLOW:
+        return variants.TENSORFLOW
+    if backend == "litert" and served not in variants.LITERT:
+        raise ArtifactError(
+            f"{folder} has no LiteRT graph to be served: its export has chosen {served}",
+            expected="a model whose export agreed on LiteRT",
+            fix="start the server with --backend auto, or see the export's log for the reason",
+        )
+    return served
 
 
-def _warm_up(model: Model, path: Path) -> None:
-    import tensorflow as tf
-    from tensorflow_serving.apis import prediction_log_pb2
-
-    if not path.is_file():
-        return
-    for number, record in enumerate(tf.data.TFRecordDataset(str(path))):
-        if number == MAXIMUM_WARM_UP_REQUESTS:
-            raise ArtifactError(f"{path} holds more than {MAXIMUM_WARM_UP_REQUESTS} requests")
-        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        sent = log.predict_log.request.inputs
-        model.call({key: tf.make_ndarray(sent[key]) for key in model.inputs})
+def _signatures(folder: Path, chosen: str) -> Mapping[str, Signature]:
+    if chosen in variants.LITERT:
+        path = folder / variants.FOLDER / variants.FILES[chosen]
+        return {DEFAULT: litert.signature(path)}
+    if chosen == "xla":
+        return {DEFAULT: savedmodel.compiled(folder)}
+    return savedmodel.signatures(folder)
 
 
-def _metadata(name: str, version: int, inputs: Any, outputs: Any) -> dict[str, Any]:
-    signature = {
-        "inputs": {key: _tensor_info(key, spec) for key, spec in inputs.items()},
-        "outputs": {key: _tensor_info(key, spec) for key, spec in outputs.items()},
-        "method_name": "tensorflow/serving/predict",
-        "defaults": {},
+def _warm_up(found: Mapping[str, Signature], folder: Path) -> None:
+    for request in warm_up.requests(folder):
+        signature = found.get(request.signature or DEFAULT)
+        if signature is None:
+            raise ArtifactError(
+                f"{folder / warm_up.FILE} asks the signature {request.signature!r}",
+                expected=f"one of {sorted(found)}",
+                fix="export the model again",
+            )
+        if request.arrays.keys() != signature.inputs.keys():
+            raise ArtifactError(
+                f"{folder / warm_up.FILE} has the inputs {sorted(request.arrays)}",
+                expected=f"{sorted(signature.inputs)}",
+                fix="export the model again",
+            )
+        signature.call(request.arrays)
+
+
+def _metadata(name: str, version: int, found: Mapping[str, Signature]) -> dict[str, Any]:
+    definitions = {
+        key: {
+            "inputs": {name: _tensor_info(key, name, one) for name, one in each.inputs.items()},
+            "outputs": {name: _tensor_info(key, name, one) for name, one in each.outputs.items()},
+            "method_name": each.method,
+            "defaults": {},
+        }
+        for key, each in found.items()
     }
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(version)},
-        "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
+        "metadata": {"signature_def": {"signature_def": definitions}},
     }
 
 
-def _tensor_info(name: str, spec: Any) -> dict[str, Any]:
-    sizes = [-1 if size is None else size for size in spec.shape.as_list()]
+def _tensor_info(signature: str, name: str, spec: Input) -> dict[str, Any]:
+    sizes = [-1 if size is None else size for size in spec.shape]
     shape = {"dim": [{"size": str(size), "name": ""} for size in sizes], "unknown_rank": False}
-    dtype = "DT_" + ("FLOAT" if spec.dtype.name == "float32" else spec.dtype.name.upper())
-    return {"dtype": dtype, "tensor_shape": shape, "name": f"{SIGNATURE}_{name}:0"}
+    kind = "STRING" if spec.dtype == np.dtype(object) else spec.dtype.name.upper()
+    dtype = {"FLOAT32": "FLOAT", "FLOAT64": "DOUBLE", "FLOAT16": "HALF"}.get(kind, kind)
+    return {"dtype": f"DT_{dtype}", "tensor_shape": shape, "name": f"{signature}_{name}:0"}
