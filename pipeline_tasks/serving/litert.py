@@ -53,7 +53,7 @@ class _Interpreter:
         self._interpreter = Interpreter(model_path=str(path), num_threads=1)
         runner = self._interpreter.get_signature_runner(DEFAULT)
         self.inputs: dict[str, dict[str, Any]] = runner.get_input_details()
-        self.outputs: dict[str, dict[str, Any]] = runner.get_output_details()
+        self.outputs: dict[str, dict[str, Any]] = dict(sorted(runner.get_output_details().items()))
         self._places = {name: one["index"] for name, one in self.inputs.items()}
         self._found = {name: one["index"] for name, one in self.outputs.items()}
         self._shapes: dict[str, tuple[int, ...]] = {}

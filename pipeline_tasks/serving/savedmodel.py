@@ -77,17 +77,19 @@ def _signature(name: str, function: Any, loaded: Any) -> Signature:
     import tensorflow as tf
 
     specs = function.structured_input_signature[1]
+    outputs = sorted(function.structured_outputs)
 
     def call(arrays: Mapping[str, Array]) -> dict[str, Array]:
         tensors = {key: tf.constant(arrays[key], spec.dtype) for key, spec in specs.items()}
-        return {key: value.numpy() for key, value in function(**tensors).items()}
+        found = function(**tensors)
+        return {key: found[key].numpy() for key in outputs}
 
     call.keep_alive = loaded  # type: ignore[attr-defined]
     return Signature(
         name=name,
         inputs={key: _spec(spec) for key, spec in specs.items()},
         call=call,
-        outputs={key: _spec(spec) for key, spec in function.structured_outputs.items()},
+        outputs={key: _spec(spec) for key, spec in sorted(function.structured_outputs.items())},
         method=PREDICT,
     )
 
