@@ -29,6 +29,7 @@ from pipeline_tasks.settings import (
     part_of,
 )
 from pipeline_tasks.training import Training, Tuning
+from pipeline_tasks.variants import Export
 
 PROJECT = Path(__file__).parent.parent
 PIPELINE_NAME = r"^[a-z][a-z0-9_]{0,62}$"
@@ -55,6 +56,7 @@ class PipelineConfig(Frozen):
     metrics: tuple[MetricName, ...] = ("accuracy", "precision", "recall", "f1")
     evaluation: Evaluation = Evaluation()
     promotion: Promotion = Promotion()
+    export: Export = Export()
     target: Annotated[Part, part_of("targets")] = Part(kind="model_server")
     observation: Observation = Observation()
     monitoring: Monitoring = Monitoring()

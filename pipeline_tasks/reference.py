@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline_tasks import config, observing, preparation, settings, training
+from pipeline_tasks import config, observing, preparation, settings, training, variants
 from pipeline_tasks.core import registry
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -24,6 +24,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "tuning: one of the parameters": training.Space,
     "evaluation": settings.Evaluation,
     "promotion": settings.Promotion,
+    "export": variants.Export,
     "observation": observing.Observation,
     "observation: labels": observing.LabelSource,
     "monitoring": settings.Monitoring,

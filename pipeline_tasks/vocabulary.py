@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 HASHES = 2**63 - 1
+FEW = 64
 
 
 def chosen(counts: Mapping[str, int], size: int) -> list[str]:
@@ -24,13 +25,18 @@ def chosen(counts: Mapping[str, int], size: int) -> list[str]:
 def index(texts: tf.Tensor, vocabulary: Sequence[str]) -> tf.Tensor:
     """Each text's place in the vocabulary, int32 (n,), or len(vocabulary) where it is not in it.
 
-    A binary search over fingerprints, then a comparison of the texts themselves: n log v steps
-    and no table, which a SavedModel would have to keep track of.
+    A few are all compared, which LiteRT can do as well. Of more: a binary search over fingerprints,
+    then a comparison of the texts themselves: n log v steps and no table, which a SavedModel would
+    have to keep track of.
     """
     import tensorflow as tf
 
     if not vocabulary:
         return tf.zeros_like(texts, tf.int32)
+    if len(vocabulary) <= FEW:
+        is_same = texts[:, None] == tf.constant(list(vocabulary))
+        place = tf.argmax(tf.cast(is_same, tf.float32), axis=1, output_type=tf.int32)
+        return tf.where(tf.reduce_any(is_same, axis=1), place, len(vocabulary))
     with tf.init_scope():
         hashes = tf.strings.to_hash_bucket_fast(list(vocabulary), HASHES).numpy()
     order = hashes.argsort(kind="stable")

@@ -22,7 +22,7 @@ def load_tensorflow() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if GPU.exists() else "3")
     if "tensorflow" not in sys.modules:
-        with _stderr_shown_only_on_failure(), _no_garbage_collection():
+        with stderr_kept_back(), _no_garbage_collection():
             import tensorflow  # noqa: F401
 
 
@@ -39,7 +39,8 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @contextmanager
-def _stderr_shown_only_on_failure() -> Iterator[None]:
+def stderr_kept_back() -> Iterator[None]:
+    """What libraries write below Python's logging is shown only when something is raised."""
     with tempfile.TemporaryFile() as kept:
         visible = os.dup(2)
         os.dup2(kept.fileno(), 2)

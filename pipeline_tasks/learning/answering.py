@@ -34,38 +34,48 @@ def trained(
     blank |= {name: tf.constant([""]) for name, spec in specs.items() if spec.dtype == tf.string}
     model = network.build(config, encoding.encode(blank, config, learned))
     network.load(model, model_folder / network.WEIGHTS)
-    answers = _number(learned) if config.task == "regression" else _class(config)
-
-    def answer(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        views = network.views(config, encoding.encode(raw, config, learned))
-        return answers([model(view, training=False) for view in views])
-
-    return model, answer
+    return model, function(config, learned, model)
 
 
-def _number(learned: encoding.Learned) -> Callable[[list[tf.Tensor]], dict[str, tf.Tensor]]:
+def function(
+    config: PipelineConfig, learned: encoding.Learned, model: keras.Model, *, jit: bool = False
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """The function from raw columns to the answer.
+
+    jit: XLA compiles the network, for each number of rows that it is asked; texts, which it knows
+    nothing of, stay outside.
+    """
     import tensorflow as tf
 
+    def infer(encoded: dict[str, tf.Tensor]) -> tf.Tensor:
+        logits = [model(view, training=False) for view in network.views(config, encoded)]
+        if config.task != "regression":
+            logits = [network.probabilities(one) for one in logits]
+        return tf.add_n(logits) / len(logits)
+
+    network_of = tf.function(infer, jit_compile=True, autograph=False) if jit else infer
+    named = _number(learned) if config.task == "regression" else _class(config)
+
+    def answer(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        return named(network_of(encoding.encode(raw, config, learned)))
+
+    return answer
+
+
+def _number(learned: encoding.Learned) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     known: Any = learned[rows.LABEL]
-
-    def answers(logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        mean = tf.add_n(logits)[:, 0] / len(logits)
-        return {"value": mean * known["scale"] + known["mean"]}
-
-    return answers
+    return lambda mean: {"value": mean[:, 0] * known["scale"] + known["mean"]}
 
 
-def _class(config: PipelineConfig) -> Callable[[list[tf.Tensor]], dict[str, tf.Tensor]]:
+def _class(config: PipelineConfig) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     import tensorflow as tf
 
     kind = tf.int64 if isinstance(config.label.classes[0], int) else tf.string
     classes = tf.constant(config.label.classes, kind)
-
-    def answers(logits: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        shares = tf.add_n([network.probabilities(one) for one in logits]) / len(logits)
-        return {"label": tf.gather(classes, tf.argmax(shares, axis=1)), "probabilities": shares}
-
-    return answers
+    return lambda shares: {
+        "label": tf.gather(classes, tf.argmax(shares, axis=1)),
+        "probabilities": shares,
+    }
 
 
 def exported(folder: Path) -> Callable[..., dict[str, tf.Tensor]]:

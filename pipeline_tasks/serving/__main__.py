@@ -6,15 +6,16 @@ import argparse
 import logging
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.run import default_store, models_folder
 from pipeline_tasks.serving.app import App
 from pipeline_tasks.serving.labels import Labels
+from pipeline_tasks.serving.model import load
 from pipeline_tasks.serving.service import Service
 from pipeline_tasks.serving.versions import Versions
 
@@ -40,9 +41,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    load_tensorflow()
     store = Store(arguments.store)
-    app = App(Service(Versions(arguments.models), store), Labels(store))
+    versions = Versions(arguments.models, load=partial(load, backend=arguments.backend))
+    app = App(Service(versions, store), Labels(store))
     log.info("serving %s on http://%s:%s", arguments.models, arguments.host, arguments.port)
     config = uvicorn.Config(
         app,

@@ -1,121 +1,232 @@
-"""Greedy batches: whatever is waiting is answered together, and nothing waits for more."""
+"""Greedy batches: whatever is waiting is answered together, and nothing waits for more.
+
+A batch is formed on the event loop, from the requests of one round of it. A quick one is answered
+there and then; one that would hold up the loop goes to a thread, and while that is busy the next
+batch grows.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from pipeline_tasks.serving.codec import Array, concatenate
 from pipeline_tasks.serving.failures import Failure, of
 from pipeline_tasks.serving.signatures import Signature
 
-MAXIMUM_BATCH_ROWS = 256
-MAXIMUM_WAITING_ROWS = 8192
+# Handing a batch to a thread and back costs some 0.1 ms; nobody notices a loop that stops for this.
+QUICK_SECONDS = 0.0005
+WATCH_SECONDS = 0.05
+CLOSE_SECONDS = 10
 
 
 @dataclass(frozen=True)
+class Batching:
+    """How requests share calls of a model, by TensorFlow Serving's names.
+
+    max_batch_size: rows of one call, unless a single request has more; max_enqueued_batches: full
+    batches that may wait; num_batch_threads: calls that run at the same time.
+    """
+
+    max_batch_size: int = 256
+    max_enqueued_batches: int = 32
+    num_batch_threads: int = 1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class _Waiting:
     signature: Signature
     arrays: Mapping[str, Array]
     rows: int
     answer: asyncio.Future[dict[str, Array]]
-    since: float = field(default_factory=time.perf_counter)
+    deadline: float | None
+    since: float
+
+    def fail(self, failure: Failure) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(failure)
+
+    def is_over(self, now: float) -> bool:
+        """It needs no answer any more; one that is late is told so."""
+        if self.deadline is not None and now > self.deadline:
+            self.fail(Failure(504, "no answer before the request's deadline"))
+        return self.answer.done()
+
+
+_Batch = Sequence[_Waiting]
 
 
 class Batcher:
-    """One thread that calls models; a request holds its model, so a swap never breaks it."""
+    """Answers requests of one event loop; a request holds its signature, so no swap breaks it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, batching: Batching | None = None) -> None:
         self._loop = loop
+        self._limits = batching or Batching()
         self._waiting: deque[_Waiting] = deque()
         self._rows = 0
-        self._is_closed = False
-        self._wake = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
-        self._thread.start()
+        self._is_due = self._is_watching = self._is_closed = False
+        self._running: dict[int, _Batch] = {}
+        self._seconds: WeakKeyDictionary[Signature, dict[int, float]] = WeakKeyDictionary()
+        self._work: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
 
-    async def ask(
-        self, signature: Signature, arrays: Mapping[str, Array], rows: int
-    ) -> dict[str, Array]:
-        """The outputs for these rows. Raises a Failure with status 503 when too many wait."""
+    def ask(
+        self,
+        signature: Signature,
+        arrays: Mapping[str, Array],
+        rows: int,
+        deadline: float | None = None,
+    ) -> asyncio.Future[dict[str, Array]]:
+        """The outputs for these rows, to be awaited on the event loop.
+
+        deadline: on time.monotonic's clock; a later answer is a Failure with status 504. Raises a
+        Failure with status 503 when too many rows wait.
+        """
+        limit = self._limits.max_batch_size * self._limits.max_enqueued_batches
+        if self._is_closed or self._rows + rows > max(limit, rows):
+            message = f"{self._rows} rows are waiting already; try again soon"
+            raise Failure(503, message, retry_after_seconds=1)
         answer: asyncio.Future[dict[str, Array]] = self._loop.create_future()
-        with self._wake:
-            if self._rows + rows > max(MAXIMUM_WAITING_ROWS, rows):
-                message = f"{self._rows} rows are waiting already; try again soon"
-                raise Failure(503, message, retry_after_seconds=1)
-            self._rows += rows
-            self._waiting.append(_Waiting(signature, arrays, rows, answer))
-            self._wake.notify()
-        return await answer
+        self._waiting.append(_Waiting(signature, arrays, rows, answer, deadline, time.monotonic()))
+        self._rows += rows
+        self._flush_soon()
+        return answer
 
     def close(self) -> None:
-        """Answer what is waiting and end the thread."""
-        with self._wake:
-            self._is_closed = True
-            self._wake.notify()
-        self._thread.join(timeout=10)
+        """Answer nothing more, and end the threads; from any thread."""
+        self._is_closed = True
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join(timeout=CLOSE_SECONDS)
 
-    def _work(self) -> None:
-        while batch := self._next():
-            self._answer(batch)
+    def _flush_soon(self) -> None:
+        """After what else this round of the loop has to do: other requests may join the batch."""
+        is_free = len(self._running) < self._limits.num_batch_threads
+        if self._waiting and is_free and not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._flush)
 
-    def _answer(self, batch: list[_Waiting]) -> None:
-        signature = batch[0].signature
-        try:
-            outputs = signature.call(concatenate([one.arrays for one in batch]))
-        except Exception as error:  # the model's own failure is the client's answer
-            if len(batch) > 1:  # and nobody else's
-                for one in batch:
-                    self._answer([one])
+    def _flush(self) -> None:
+        self._is_due = False
+        if batch := self._next():
+            if self._is_quick(batch):
+                self._answer(batch, *_called(batch))
             else:
-                self._tell(_fail, batch[0], of(error))
-        else:
-            self._tell(_deliver, batch, outputs)
-
-    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
-            self._loop.call_soon_threadsafe(callback, *arguments)
+                self._hand_over(batch)
+        self._flush_soon()
 
     def _next(self) -> list[_Waiting]:
         """The first waiting request and those behind it that fit into the same batch."""
-        with self._wake:
-            while not self._waiting and not self._is_closed:
-                self._wake.wait()
-            batch: list[_Waiting] = []
-            rows = 0
-            while self._waiting and (not batch or _fits(batch[0], self._waiting[0], rows)):
-                one = self._waiting.popleft()
+        batch: list[_Waiting] = []
+        rows = 0
+        now = time.monotonic()
+        limit = self._limits.max_batch_size
+        while self._waiting:
+            one = self._waiting[0]
+            if batch and not (rows + one.rows <= limit and _fits(batch[0], one)):
+                break
+            self._waiting.popleft()
+            self._rows -= one.rows
+            if not one.is_over(now):
+                one.signature.waited.add((now - one.since) * 1e6)
                 batch.append(one)
                 rows += one.rows
-            self._rows -= rows
-        now = time.perf_counter()
-        for one in batch:
-            one.signature.waited.add((now - one.since) * 1e6)
         return batch
 
+    def _hand_over(self, batch: _Batch) -> None:
+        self._running[id(batch)] = batch
+        if len(self._threads) < min(len(self._running), self._limits.num_batch_threads):
+            thread = threading.Thread(target=self._call_what_comes, name="inference", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._work.put(batch)
+        self._watch_soon()
 
-def _fits(first: _Waiting, other: _Waiting, rows: int) -> bool:
-    return (
-        other.signature is first.signature
-        and rows + other.rows <= MAXIMUM_BATCH_ROWS
-        and all(a.shape[1:] == other.arrays[name].shape[1:] for name, a in first.arrays.items())
+    def _call_what_comes(self) -> None:
+        while batch := self._work.get():
+            result = _called(batch)
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._take_back, batch, *result)
+
+    def _take_back(
+        self, batch: _Batch, outputs: dict[str, Array] | Exception, seconds: float
+    ) -> None:
+        del self._running[id(batch)]
+        self._answer(batch, outputs, seconds)
+        self._flush_soon()
+
+    def _answer(self, batch: _Batch, outputs: dict[str, Array] | Exception, seconds: float) -> None:
+        if not isinstance(outputs, Exception):
+            self._learn(batch, seconds)
+            _deliver(batch, outputs)
+        elif len(batch) == 1:  # the model's own failure is the client's answer
+            batch[0].fail(of(outputs))
+        else:  # one of them may be to blame, and the others must not pay for it
+            for one in batch:
+                self._hand_over([one])
+
+    def _is_quick(self, batch: _Batch) -> bool:
+        known = self._seconds.get(batch[0].signature, {})
+        return known.get(_size(batch), QUICK_SECONDS) < QUICK_SECONDS
+
+    def _learn(self, batch: _Batch, seconds: float) -> None:
+        """How long a batch of about this size takes.
+
+        A busy machine makes calls seem slow: a quicker one counts at once, a slower by an eighth.
+        """
+        known = self._seconds.setdefault(batch[0].signature, {})
+        size = _size(batch)
+        before = known.get(size, seconds)
+        known[size] = min(seconds, before + (seconds - before) / 8)
+
+    def _watch_soon(self) -> None:
+        if self._running and not self._is_watching:
+            self._is_watching = True
+            self._loop.call_later(WATCH_SECONDS, self._watch)
+
+    def _watch(self) -> None:
+        """While a call runs, those it makes wait are told when their time is over."""
+        self._is_watching = False
+        now = time.monotonic()
+        for batch in [*self._running.values(), self._waiting]:
+            for one in batch:
+                one.is_over(now)
+        self._watch_soon()
+
+
+def _fits(first: _Waiting, other: _Waiting) -> bool:
+    return other.signature is first.signature and all(
+        values.shape[1:] == other.arrays[name].shape[1:] for name, values in first.arrays.items()
     )
 
 
-def _deliver(batch: list[_Waiting], outputs: dict[str, Array]) -> None:
+def _size(batch: _Batch) -> int:
+    """The power of two that its rows are below."""
+    return sum(one.rows for one in batch).bit_length()
+
+
+def _called(batch: _Batch) -> tuple[dict[str, Array] | Exception, float]:
+    """The outputs, or what the model raised; and the seconds."""
+    began = time.perf_counter()
+    try:
+        first = batch[0].arrays
+        arrays = first if len(batch) == 1 else concatenate([one.arrays for one in batch])
+        return batch[0].signature.call(arrays), time.perf_counter() - began
+    except Exception as error:
+        return error, 0.0
+
+
+def _deliver(batch: _Batch, outputs: dict[str, Array]) -> None:
     start = 0
     for one in batch:
-        part = {name: values[start : start + one.rows] for name, values in outputs.items()}
-        start += one.rows
+        end = start + one.rows
         if not one.answer.done():
-            one.answer.set_result(part)
-
-
-def _fail(one: _Waiting, failure: Failure) -> None:
-    if not one.answer.done():
-        one.answer.set_exception(failure)
+            one.answer.set_result({name: values[start:end] for name, values in outputs.items()})
+        start = end

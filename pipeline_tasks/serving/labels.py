@@ -12,8 +12,8 @@ from pipeline_tasks.core.store import Store
 from pipeline_tasks.observations import LABELS
 from pipeline_tasks.observations.segments import Writer
 from pipeline_tasks.observations.telling import PREDICTION_ID, Told, line, misfit
-from pipeline_tasks.serving.parsing import parse
 from pipeline_tasks.serving.failures import Failure, bad_request
+from pipeline_tasks.serving.parsing import parse
 
 KEYS = {"id", "label", "time"}
 REMEMBERED = 50_000

@@ -1,109 +1,107 @@
-"""One loaded version: its signatures, ready to be called with batches."""
+"""One loaded version: its signatures, ready to be called with batches, by one backend."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-
+from pipeline_tasks import variants
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import verify_folder
-from pipeline_tasks.learning import load_tensorflow
-from pipeline_tasks.serving import graph_scan, saved_model
-from pipeline_tasks.serving.codec import Array, Input
+from pipeline_tasks.serving import graph_scan, litert, saved_model, tensorflow, warm_up
 from pipeline_tasks.serving.signatures import DEFAULT, Signature
 
-WARM_UP = Path("assets.extra") / "tf_serving_warmup_requests"
-MAXIMUM_WARM_UP_REQUESTS = 1000
+log = logging.getLogger(__name__)
+
+Backend = Literal["auto", "litert", "tensorflow"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A version that answers, by one signature or more."""
+    """A version that answers, by one signature or more; `backend` is the variant that does."""
 
     name: str
     version: int
+    backend: str
     signatures: Mapping[str, Signature]
     metadata: dict[str, Any] = field(repr=False)
-    loaded: Any = field(repr=False)
     warm_up_seconds: float = 0.0
 
 
-def load(folder: Path, *, name: str, version: int) -> Model:
-    """Check the folder and its graph, load it, and answer its warm-up requests.
+def load(folder: Path, *, name: str, version: int, backend: Backend = "auto") -> Model:
+    """Check the folder against its manifest, load it, and answer its warm-up requests.
 
-    Raises ArtifactError when the folder is not whole or its graph is refused, and TensorFlow's
-    errors when it cannot be loaded or called.
+    backend: auto is what the export has chosen; litert, a LiteRT graph or nothing; tensorflow, the
+    SavedModel whatever the export has chosen. Raises ArtifactError when the folder is not whole,
+    its graph is refused or it has no such backend, and the backend's errors when it cannot be
+    loaded or called.
     """
     verify_folder(folder)
     written = saved_model.read(folder)
     graph_scan.check(folder, written)
-    load_tensorflow()
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(folder), tags=[saved_model.SERVE])
-    if not loaded.signatures:
-        raise ArtifactError(f"{folder} has no signature", fix="export the model with `export`")
-    model = Model(
-        name=name,
-        version=version,
-        signatures={
-            key: _signature(key, function, written.signatures[key]["method_name"])
-            for key, function in loaded.signatures.items()
-        },
-        metadata={
-            "model_spec": {"name": name, "signature_name": "", "version": str(version)},
-            "metadata": {"signature_def": {"signature_def": written.signatures}},
-        },
-        loaded=loaded,
-    )
+    chosen = _chosen(folder, backend)
+    found = _signatures(folder, chosen, written)
     began = time.perf_counter()
-    _warm_up(model, folder / WARM_UP)
-    return replace(model, warm_up_seconds=time.perf_counter() - began)
+    _warm_up(found, folder)
+    seconds = time.perf_counter() - began
+    log.info("%s version %s is answered by %s", name, version, chosen)
+    return Model(name, version, chosen, found, _metadata(name, version, found, written), seconds)
 
 
-def _signature(name: str, function: Any, method: str) -> Signature:
-    import tensorflow as tf
-
-    specs = function.structured_input_signature[1]
-
-    def call(arrays: Mapping[str, Array]) -> dict[str, Array]:
-        tensors = {key: tf.constant(arrays[key], spec.dtype) for key, spec in specs.items()}
-        return {key: value.numpy() for key, value in function(**tensors).items()}
-
-    return Signature(
-        name=name,
-        inputs={key: _input(spec) for key, spec in specs.items()},
-        function=call,
-        outputs=tuple(sorted(function.structured_outputs)),
-        method=method,
-        is_batched=all(
-            spec.shape.rank and spec.shape[0] is None
-            for spec in [*specs.values(), *function.structured_outputs.values()]
-        ),
-    )
+def _chosen(folder: Path, backend: Backend) -> str:
+    report = variants.read(folder)
+    served = report.serve if report else variants.TENSORFLOW
+    if backend == variants.TENSORFLOW:
+        return variants.TENSORFLOW
+    if backend == "litert" and served not in variants.LITERT:
+        raise ArtifactError(
+            f"{folder} has no LiteRT graph to be served: its export has chosen {served}",
+            expected="a model whose export agreed on LiteRT",
+            fix="start the server with --backend auto, or see the export's log for the reason",
+        )
+    return served
 
 
-def _input(spec: Any) -> Input:
-    dtype = np.dtype(object) if spec.dtype.name == "string" else spec.dtype.as_numpy_dtype
-    shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
-    return Input(dtype=np.dtype(dtype), shape=shape)
+def _signatures(folder: Path, chosen: str, written: saved_model.SavedModel) -> dict[str, Signature]:
+    if chosen in variants.LITERT:
+        path = folder / variants.FOLDER / variants.FILES[chosen]
+        return {DEFAULT: litert.signature(path)}
+    if chosen == "xla":
+        return {DEFAULT: tensorflow.compiled(folder)}
+    return {
+        key: replace(one, method=written.signatures[key]["method_name"])
+        for key, one in tensorflow.signatures(folder).items()
+    }
 
 
-def _warm_up(model: Model, path: Path) -> None:
-    import tensorflow as tf
-    from tensorflow_serving.apis import prediction_log_pb2
+def _warm_up(found: Mapping[str, Signature], folder: Path) -> None:
+    for request in warm_up.requests(folder):
+        signature = found.get(request.signature or DEFAULT)
+        if signature is None:
+            raise ArtifactError(
+                f"{folder / warm_up.FILE} asks the signature {request.signature!r}",
+                expected=f"one of {sorted(found)}",
+                fix="export the model again",
+            )
+        if request.arrays.keys() != signature.inputs.keys():
+            raise ArtifactError(
+                f"{folder / warm_up.FILE} has the inputs {sorted(request.arrays)}",
+                expected=f"{sorted(signature.inputs)}",
+                fix="export the model again",
+            )
+        signature.call(request.arrays)
 
-    if not path.is_file():
-        return
-    for number, record in enumerate(tf.data.TFRecordDataset(str(path))):
-        if number == MAXIMUM_WARM_UP_REQUESTS:
-            raise ArtifactError(f"{path} holds more than {MAXIMUM_WARM_UP_REQUESTS} requests")
-        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        request = log.predict_log.request
-        signature = model.signatures[request.model_spec.signature_name or DEFAULT]
-        signature.call({key: tf.make_ndarray(request.inputs[key]) for key in signature.inputs})
+
+def _metadata(
+    name: str, version: int, found: Mapping[str, Signature], written: saved_model.SavedModel
+) -> dict[str, Any]:
+    """As TensorFlow Serving tells it: what is written in the SavedModel, of what is served."""
+    shown = {key: one for key, one in written.signatures.items() if key in found}
+    return {
+        "model_spec": {"name": name, "signature_name": "", "version": str(version)},
+        "metadata": {"signature_def": {"signature_def": shown}},
+    }

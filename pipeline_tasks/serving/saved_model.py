@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from pipeline_tasks.core.errors import ArtifactError
+from pipeline_tasks.serving import messages
 
 FILE = "saved_model.pb"
 SERVE = "serve"
-PACKAGE = "perennial"
 # The fields that are read, of TensorFlow's messages of the same names; the others are skipped.
-MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
+MESSAGES: messages.Fields = {
     "SavedModel": {"meta_graphs": (2, "*MetaGraphDef")},
     "MetaGraphDef": {
         "meta_info_def": (1, "MetaInfoDef"),
@@ -81,9 +79,8 @@ class SavedModel:
 def read(folder: Path) -> SavedModel:
     """What is in the folder's saved_model.pb. Raises ArtifactError when it is none."""
     path = folder / FILE
-    found = _message("SavedModel")()
     try:
-        found.ParseFromString(path.read_bytes())
+        found = messages.read("SavedModel", MESSAGES, path.read_bytes())
     except FileNotFoundError:
         raise ArtifactError(f"{folder} has no {FILE}", fix="export the model again") from None
     except DecodeError as error:
@@ -127,25 +124,3 @@ def _tensor(tensor: Any) -> dict[str, Any]:
         "tensor_shape": {"dim": sizes, "unknown_rank": shape.unknown_rank},
         "name": tensor.name,
     }
-
-
-@cache
-def _message(name: str) -> Any:
-    """A message class of `MESSAGES`; in a pool of its own, beside TensorFlow's if it is loaded."""
-    types = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="saved_model.proto", package=PACKAGE, syntax="proto3"
-    )
-    for message, fields in MESSAGES.items():
-        made = file.message_type.add(name=message)
-        for field_name, (number, kind) in fields.items():
-            one = made.field.add(name=field_name, number=number)
-            one.label = types.LABEL_REPEATED if kind[0] == "*" else types.LABEL_OPTIONAL
-            of = kind.lstrip("*")
-            if of in MESSAGES:
-                one.type, one.type_name = types.TYPE_MESSAGE, f".{PACKAGE}.{of}"
-            else:
-                one.type = getattr(types, f"TYPE_{of.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))

@@ -3,64 +3,113 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import rows
+from pipeline_tasks import optimising, rows, variants
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.run import Run, step
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    import numpy as np
+    from numpy.typing import NDArray
 
 GOLDEN_ROWS = 16
-SIGNATURE = "serving_default"
+CALIBRATION_ROWS = 256
 
 
-@step(reads=("columns", "label", "model"))
+@step(reads=("columns", "label", "model", "export"))
 def export(run: Run, model: Ref, prepared: Ref) -> Ref:
-    """Save the model with its encoding inside the graph, a warm-up request and golden questions.
+    """Save the model with its encoding inside the graph, its variants, and golden questions.
 
     Writes the artifact `exported`, which is what a served version's folder holds: a SavedModel
     with the signature `serving_default` (inputs by column name; outputs `label` and
-    `probabilities`, or `value`) and, in assets.extra, tf_serving_warmup_requests and golden.json.
+    `probabilities`, or `value`), in variants/ its optimised forms and variants.json, which says how
+    they compare and which one is to be served, and in assets.extra tf_serving_warmup_requests and
+    golden.json. Raises ConfigError when that variant loses too much.
     """
     load_tensorflow()
+    from pipeline_tasks.learning import agreement
+
+    folder = run.open(prepared)
+    columns = rows.read_arrays(folder / "test.npz")
+    columns.pop(rows.LABEL)
+    tested = {name: values[: agreement.ROWS] for name, values in columns.items()}
+    with run.write("exported") as draft:
+        exported = _save(run, model, folder, draft.folder, tested)
+        found = optimising.optimise(exported, run.config.export)
+        extra = draft.folder / "assets.extra"
+        extra.mkdir()
+        few = {name: values[:GOLDEN_ROWS] for name, values in tested.items()}
+        _write_warm_up(extra, run.config.name, few)
+        _write_golden(extra, few, _golden_answers(exported, found.serve, few))
+        size = sum(path.stat().st_size for path in draft.folder.rglob("*") if path.is_file())
+        draft.summary |= {"bytes": size, "golden_questions": len(next(iter(few.values())))}
+        draft.summary |= {"served": found.serve}
+    return draft.done()
+
+
+def _save(
+    run: Run, model: Ref, prepared: Path, folder: Path, tested: rows.Arrays
+) -> optimising.Exported:
+    """Write the SavedModel, and have the trained model answer the test rows."""
     import tensorflow as tf
 
     from pipeline_tasks.learning import answering, encoding
 
-    folder = run.open(prepared)
-    learned: Any = read_json(folder / "preprocessing.json")
+    learned: Any = read_json(prepared / "preprocessing.json")
     network_model, answer = answering.trained(run.config, learned, run.open(model))
     module = tf.Module()
     module.variables_of_the_network = list(network_model.weights)
-    served = tf.function(answer, autograph=False)
-    concrete = served.get_concrete_function(**encoding.signature(run.config))
-    columns = rows.read_arrays(folder / "test.npz")
-    columns.pop(rows.LABEL)
-    with run.write("exported") as draft:
-        tf.saved_model.save(module, str(draft.folder), signatures={SIGNATURE: concrete})
-        extra = draft.folder / "assets.extra"
-        extra.mkdir()
-        few = {name: tf.constant(values[:GOLDEN_ROWS]) for name, values in columns.items()}
-        _write_warm_up(extra, run.config.name, few)
-        _write_golden(extra, answering.instances(columns, GOLDEN_ROWS), answer(**few))
-        size = sum(path.stat().st_size for path in draft.folder.rglob("*") if path.is_file())
-        draft.summary |= {"bytes": size, "golden_questions": len(next(iter(few.values())))}
-    return draft.done()
+    signature = encoding.signature(run.config)
+    functions = {variants.SIGNATURE: answer}
+    if "xla" in run.config.export.variants:
+        functions[variants.XLA_SIGNATURE] = answering.function(
+            run.config, learned, network_model, jit=True
+        )
+    concrete = {
+        name: tf.function(function, autograph=False).get_concrete_function(**signature)
+        for name, function in functions.items()
+    }
+    tf.saved_model.save(module, str(folder), signatures=concrete)
+    tensors = {name: tf.constant(values) for name, values in tested.items()}
+    return optimising.Exported(
+        folder=folder,
+        loaded=tf.saved_model.load(str(folder)),
+        rows=tested,
+        wanted={name: values.numpy() for name, values in answer(**tensors).items()},
+        training=lambda: _some(rows.read_arrays(prepared / "train.npz")),
+    )
 
 
-def _write_warm_up(folder: Path, name: str, few: dict[str, tf.Tensor]) -> None:
+def _some(arrays: rows.Arrays) -> rows.Arrays:
+    """Rows from all over the training set, to calibrate with."""
+    arrays.pop(rows.LABEL)
+    step = max(1, len(next(iter(arrays.values()))) // CALIBRATION_ROWS)
+    return {name: values[::step][:CALIBRATION_ROWS] for name, values in arrays.items()}
+
+
+def _golden_answers(
+    exported: optimising.Exported, served: str, few: rows.Arrays
+) -> Mapping[str, NDArray[np.generic]]:
+    """The trained model's answers, or the variant's own where it is known to lose something."""
+    if served in ("float16", "int8"):
+        return optimising.call_of(exported, served)(few)
+    count = len(next(iter(few.values())))
+    return {name: values[:count] for name, values in exported.wanted.items()}
+
+
+def _write_warm_up(folder: Path, name: str, few: rows.Arrays) -> None:
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = name, SIGNATURE
+    request.model_spec.name, request.model_spec.signature_name = name, variants.SIGNATURE
     for column, values in few.items():
-        request.inputs[column].CopyFrom(tf.make_tensor_proto(values[:1]))
+        request.inputs[column].CopyFrom(tf.make_tensor_proto(tf.constant(values[:1])))
     log = prediction_log_pb2.PredictionLog(
         predict_log=prediction_log_pb2.PredictLog(request=request)
     )
@@ -69,22 +118,23 @@ def _write_warm_up(folder: Path, name: str, few: dict[str, tf.Tensor]) -> None:
 
 
 def _write_golden(
-    folder: Path, instances: list[dict[str, Any]], answers: dict[str, tf.Tensor]
+    folder: Path, few: rows.Arrays, answers: Mapping[str, NDArray[np.generic]]
 ) -> None:
+    from pipeline_tasks.learning import answering
+
     golden = {
-        "signature_name": SIGNATURE,
-        "instances": instances,
+        "signature_name": variants.SIGNATURE,
+        "instances": answering.instances(few, GOLDEN_ROWS),
         "predictions": _predictions(answers),
     }
     (folder / "golden.json").write_text(json.dumps(golden))
 
 
-def _predictions(answers: dict[str, tf.Tensor]) -> list[Any]:
+def _predictions(answers: Mapping[str, NDArray[np.generic]]) -> list[Any]:
     """The answers as the server's reply has them by row: a lone output without its name."""
-    plain = {name: values.numpy().tolist() for name, values in answers.items()}
+    plain: dict[str, list[Any]] = {name: values.tolist() for name, values in answers.items()}
     if set(plain) == {"value"}:
-        values: list[Any] = plain["value"]
-        return values
+        return plain["value"]
     return [
         {
             "label": label.decode() if isinstance(label, bytes) else label,

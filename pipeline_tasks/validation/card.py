@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline_tasks import variants
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.fingerprint import digest_of_text
@@ -17,6 +18,7 @@ from pipeline_tasks.core.store import MANIFEST, read_json
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run
 from pipeline_tasks.validation import limits
+from pipeline_tasks.variants import Variants
 
 FILE = "card.md"
 KEPT = ("test", "recent")
@@ -32,6 +34,7 @@ class Subject:
     evaluation: Mapping[str, Any]
     curves: Mapping[str, Any]
     reasons: str
+    variants: Variants | None = None
 
 
 def titled(run: Run, version: int, described: str) -> str:
@@ -50,6 +53,7 @@ def of(run: Run, refs: Mapping[str, Ref]) -> str:
         evaluation=evaluation,
         curves=curves,
         reasons=str(refs["verdict"].summary.get("reasons", "")),
+        variants=variants.read(run.open(refs["exported"])) if "exported" in refs else None,
     )
     return "\n".join(_lines(subject)) + "\n"
 
@@ -88,6 +92,8 @@ def _lines(subject: Subject) -> Iterator[str]:
     yield from _section("Why it was promoted", _bullets(subject.reasons.split("; ")))
     yield from _section("Training", _training(subject))
     yield from _section("Columns that matter", _importance(subject))
+    if subject.variants:
+        yield from _section("Exported variants", _variants(subject.variants))
     yield from _section("Lineage", _lineage(subject))
     yield from _section("Known limits", _bullets(limits.known(config, subject.evaluation)))
 
@@ -178,6 +184,14 @@ def _importance(subject: Subject) -> Iterator[str]:
     yield from _table(("column", f"{kind} lost when shuffled", "spread of three shuffles"))
     for name, one in importance.items():
         yield _row(name, _text(one["mean"]), _text(one["spread"]))
+
+
+def _variants(found: Variants) -> Iterator[str]:
+    yield f"Compared with the trained model on {found.rows} test rows."
+    yield ""
+    titles, *lines = found.table()
+    yield from _table(titles)
+    yield from (_row(*line) for line in lines)
 
 
 def _lineage(subject: Subject) -> Iterator[str]:
