@@ -59,7 +59,7 @@ def optimise(exported: Exported, settings: Export) -> Variants:
 def call_of(exported: Exported, kind: str) -> Call:
     """The function of a variant that was made, as its runtime answers it."""
     from pipeline_tasks.learning import converting
-    from pipeline_tasks.serving import litert, savedmodel
+    from pipeline_tasks.serving.backends import litert, tensorflow
 
     path = exported.folder / variants.FOLDER / variants.FILES.get(kind, "")
     if kind in variants.LITERT:
@@ -68,7 +68,7 @@ def call_of(exported: Exported, kind: str) -> Call:
         return converting.onnx_call(path)
     if kind == "xla":
         function = exported.loaded.signatures[variants.XLA_SIGNATURE]
-        return saved.padded(converting.tensorflow_call(function))
+        return tensorflow.padded(converting.tensorflow_call(function))
     return converting.tensorflow_call(exported.loaded.signatures[variants.SIGNATURE])
 
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pipeline_tasks import variants
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import verify_folder
-from pipeline_tasks.serving import graph_scan, litert, saved_model, tensorflow, warm_up
+from pipeline_tasks.serving import graph_scan, saved_model, warm_up
+from pipeline_tasks.serving.backends import litert, tensorflow
 from pipeline_tasks.serving.signatures import DEFAULT, Signature
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import re
 import threading
@@ -35,9 +34,6 @@ class Versions:
 
     def start(self) -> None:
         """Poll in a thread of its own until `stop`."""
-        # What is imported by now stays: looking through it at every collection stops all threads.
-        gc.collect()
-        gc.freeze()
         threading.Thread(target=self._watch, name="versions", daemon=True).start()
 
     def stop(self) -> None:

@@ -98,5 +98,5 @@ def _spec(spec: Any) -> Input:
 
 
 def _blank(spec: Input, rows: int) -> Array:
-    shape = (rows, *(size or 1 for size in spec.shape[1:]))
+    shape = (rows, *(size or 1 for size in (spec.shape or ())[1:]))
     return np.full(shape, b"" if spec.dtype.kind == "O" else 0, dtype=spec.dtype)

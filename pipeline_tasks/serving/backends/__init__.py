@@ -1,0 +1,1 @@
+"""What computes a version's answers: one file, one runtime."""
