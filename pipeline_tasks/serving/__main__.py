@@ -63,6 +63,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--models", type=Path, default=models_folder(), help="folder to watch")
     parser.add_argument("--store", type=Path, default=default_store().root, help="for the log")
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "litert", "tensorflow"),
+        default="auto",
+        help="what answers; auto: what each model's export has chosen",
+    )
     return parser.parse_args()
 
 

@@ -100,8 +100,15 @@ def _warm_up(found: Mapping[str, Signature], folder: Path) -> None:
 def _metadata(
     name: str, version: int, found: Mapping[str, Signature], written: saved_model.SavedModel
 ) -> dict[str, Any]:
-    """As TensorFlow Serving tells it: what is written in the SavedModel, of what is served."""
-    shown = {key: one for key, one in written.signatures.items() if key in found}
+    """As TensorFlow Serving tells it: what is written in the SavedModel, of what is served.
+
+    What has no method, such as the initialisation, is shown there as well.
+    """
+    shown = {
+        key: one
+        for key, one in written.signatures.items()
+        if key in found or not one["method_name"]
+    }
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(version)},
         "metadata": {"signature_def": {"signature_def": shown}},

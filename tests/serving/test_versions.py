@@ -28,7 +28,7 @@ def load(folder: Path, *, name: str, version: int) -> Model:
     verify_folder(folder)
     if (folder / "content").read_text() == "broken":
         raise ValueError("broken")
-    return Model(name=name, version=version, signatures={}, metadata={}, loaded=None)
+    return Model(name=name, version=version, backend="tensorflow", signatures={}, metadata={})
 
 
 class Loads:
