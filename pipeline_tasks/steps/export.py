@@ -15,7 +15,6 @@ from pipeline_tasks.run import Run, step
 
 if TYPE_CHECKING:
     import numpy as np
-    import tensorflow as tf
     from numpy.typing import NDArray
 
 GOLDEN_ROWS = 16
