@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,11 +152,12 @@ def _served(settings: Export, tried: tuple[Variant, ...]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error that says something, without what a converter adds to it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    missing = [line for line in lines if line.startswith("Custom ops:")]
-    text = (missing or lines or [type(error).__name__])[0]
-    return text.replace("Custom ops:", "there is no built-in operation for").strip()[:300]
+    """The operations a converter has no counterpart for, or the first line of what it says."""
+    text = str(error).strip() or type(error).__name__
+    missing = sorted(set(re.findall(r"'tf\.(\w+)' op is neither", text)))
+    if missing:
+        return f"there is no built-in operation for {', '.join(missing)}"
+    return text.splitlines()[0][:300]
 
 
 def _show(found: Variants) -> None:

@@ -2,7 +2,7 @@
 
 A batch is formed on the event loop, from the requests of one round of it. A quick one is answered
 there and then; one that would hold up the loop goes to a thread, and while that is busy the next
-batch grows.
+batch grows. The first request of a round does not wait for others if the model is very fast.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from weakref import WeakKeyDictionary
 
 from pipeline_tasks.serving.codec import Array, concatenate
 from pipeline_tasks.serving.failures import Failure, of
 from pipeline_tasks.serving.signatures import Signature
 
-# Handing a batch to a thread and back costs some 0.1 ms; nobody notices a loop that stops for this.
-QUICK_SECONDS = 0.0005
+# A call that costs less than it would save to share one is made at once; one that holds up the loop
+# for less than it takes to hand it to a thread and back is made on the loop.
+INSTANT_SECONDS, QUICK_SECONDS = 0.00002, 0.0005
 WATCH_SECONDS = 0.05
 CLOSE_SECONDS = 10
 
@@ -35,11 +37,11 @@ class Batching:
     """
 
     max_batch_size: int = 256
-    max_enqueued_batches: int = 32
+    max_enqueued_batches: int = 64
     num_batch_threads: int = 1
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class _Waiting:
     signature: Signature
     arrays: Mapping[str, Array]
@@ -93,9 +95,14 @@ class Batcher:
             message = f"{self._rows} rows are waiting already; try again soon"
             raise Failure(503, message, retry_after_seconds=1)
         answer: asyncio.Future[dict[str, Array]] = self._loop.create_future()
-        self._waiting.append(_Waiting(signature, arrays, rows, answer, deadline, time.monotonic()))
-        self._rows += rows
-        self._flush_soon()
+        one = _Waiting(signature, arrays, rows, answer, deadline, time.monotonic())
+        if not self._is_due and not self._running and self._expected([one]) < INSTANT_SECONDS:
+            self._answer([one], *_called([one]))
+            self._flush_soon()
+        else:
+            self._waiting.append(one)
+            self._rows += rows
+            self._flush_if_free()
         return answer
 
     def close(self) -> None:
@@ -106,21 +113,24 @@ class Batcher:
         for thread in self._threads:
             thread.join(timeout=CLOSE_SECONDS)
 
+    def _flush_if_free(self) -> None:
+        if self._waiting and len(self._running) < self._limits.num_batch_threads:
+            self._flush_soon()
+
     def _flush_soon(self) -> None:
         """After what else this round of the loop has to do: other requests may join the batch."""
-        is_free = len(self._running) < self._limits.num_batch_threads
-        if self._waiting and is_free and not self._is_due:
+        if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._is_due = False
         if batch := self._next():
-            if self._is_quick(batch):
+            if self._expected(batch) < QUICK_SECONDS:
                 self._answer(batch, *_called(batch))
             else:
                 self._hand_over(batch)
-        self._flush_soon()
+        self._flush_if_free()
 
     def _next(self) -> list[_Waiting]:
         """The first waiting request and those behind it that fit into the same batch."""
@@ -160,7 +170,7 @@ class Batcher:
     ) -> None:
         del self._running[id(batch)]
         self._answer(batch, outputs, seconds)
-        self._flush_soon()
+        self._flush_if_free()
 
     def _answer(self, batch: _Batch, outputs: dict[str, Array] | Exception, seconds: float) -> None:
         if not isinstance(outputs, Exception):
@@ -172,9 +182,10 @@ class Batcher:
             for one in batch:
                 self._hand_over([one])
 
-    def _is_quick(self, batch: _Batch) -> bool:
-        known = self._seconds.get(batch[0].signature, {})
-        return known.get(_size(batch), QUICK_SECONDS) < QUICK_SECONDS
+    def _expected(self, batch: _Batch) -> float:
+        """The seconds a call takes; whatever was never tried may take for ever."""
+        known = self._seconds.get(batch[0].signature)
+        return known.get(_size(batch), inf) if known else inf
 
     def _learn(self, batch: _Batch, seconds: float) -> None:
         """How long a batch of about this size takes.
