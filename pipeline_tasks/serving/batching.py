@@ -6,7 +6,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline_tasks.serving.codec import Array, concatenate
@@ -72,9 +73,13 @@ class Batcher:
                 for one in batch:
                     self._answer([one])
             else:
-                self._loop.call_soon_threadsafe(_fail, batch[0], of(error))
+                self._tell(_fail, batch[0], of(error))
         else:
-            self._loop.call_soon_threadsafe(_deliver, batch, outputs)
+            self._tell(_deliver, batch, outputs)
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _next(self) -> list[_Waiting]:
         """The first waiting request and those behind it that fit into the same batch."""

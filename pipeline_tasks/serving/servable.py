@@ -16,6 +16,7 @@ from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import MANIFEST
 from pipeline_tasks.desired import Desired, Trial
 from pipeline_tasks.serving.model import Model
+from pipeline_tasks.serving.signatures import timed
 from pipeline_tasks.serving.slot import Slot
 
 log = logging.getLogger(__name__)
@@ -191,6 +192,11 @@ class Servable:
 
     def _begin(self, wanted: set[int], present: dict[int, Path] | None) -> None:
         """Load the next version: the default first, then the highest."""
+        self.states = {
+            number: one
+            for number, one in self.states.items()
+            if one.state != START or number in wanted  # else it went before it was loaded
+        }
         missing = wanted - set(self.table.slots) - set(self._leaving)
         is_loading = {self._loading[0]} if self._loading else set()
         for version in missing - is_loading:
@@ -203,8 +209,11 @@ class Servable:
         path = present[version]
         self._set(version, LOADING)
         log.info("loading %s version %s", self.name, version)
-        begin = self._submit(lambda: self._load(path, name=self.name, version=version))
-        self._loading = version, _stamp(path), begin
+        self._loading = version, _stamp(path), self._submit(lambda: self._measured(path, version))
+
+    def _measured(self, folder: Path, version: int) -> Model:
+        model = self._load(folder, name=self.name, version=version)
+        return replace(model, signatures={k: timed(one) for k, one in model.signatures.items()})
 
     def _unload(self, *, keep: set[int]) -> None:
         kept = {*keep, *self.table.labels.values(), self.table.default}

@@ -69,7 +69,7 @@ class Service:
 
     def close(self) -> None:
         """Answer what is waiting, write what is logged, end the threads."""
-        self.versions.stop()
+        self.versions.close()
         if self._predictions:
             self._predictions.close()
 

@@ -43,7 +43,11 @@ class Slot:
             if self._holders:
                 return False
             self.model = None
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """Answer what is waiting, and end the thread."""
         if self._batcher:
             self._batcher.close()
         self._batcher = None
-        return True
