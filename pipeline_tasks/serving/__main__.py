@@ -27,7 +27,11 @@ def main() -> int:
         return Workers(arguments.workers, listening).run()
     from pipeline_tasks.serving import running
 
-    running.run(arguments, listening, tokens)
+    try:
+        running.run(arguments, listening, tokens)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

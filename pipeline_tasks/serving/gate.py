@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline_tasks.serving import access
-from pipeline_tasks.serving.access import Refusal
+from pipeline_tasks.serving.access import OPEN_PATHS, Refusal
 from pipeline_tasks.serving.tokens import Tokens
 
 log = logging.getLogger("pipeline_tasks.serving.access")
@@ -84,7 +84,7 @@ class Gate:
 
             await app(scope, receive, note)
             seconds = time.perf_counter() - began
-            if status >= 400 or seconds > SLOW_SECONDS:
+            if (status >= 400 or seconds > SLOW_SECONDS) and scope["path"] not in OPEN_PATHS:
                 self.note(scope, status, seconds, identity)
 
         return noted

@@ -21,6 +21,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=PROG, description="Run the model server.")
     parser.add_argument("--host", default="127.0.0.1", help="loopback unless told otherwise")
     parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument(
+        "--grpc-port", type=int, help="of the gRPC services, which are off without it"
+    )
     parser.add_argument("--models", type=Path, default=models_folder(), help="folder to watch")
     parser.add_argument("--store", type=Path, default=default_store().root, help="for the log")
     _access(parser.add_argument_group("access"))

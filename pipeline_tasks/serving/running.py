@@ -9,6 +9,7 @@ import os
 import resource
 import socket
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -24,6 +25,9 @@ from pipeline_tasks.serving.siblings import Siblings
 from pipeline_tasks.serving.tokens import Tokens
 from pipeline_tasks.serving.versions import Versions
 
+if TYPE_CHECKING:
+    from pipeline_tasks.serving.grpc_server.serving import GrpcServer
+
 log = logging.getLogger("pipeline_tasks.serving")
 
 BACKLOG = 4096
@@ -34,9 +38,22 @@ DRAIN_SECONDS = 10
 class Server(uvicorn.Server):
     """uvicorn's, which once a second looks after its connections, and after its supervisor."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, grpc: GrpcServer | None) -> None:
         super().__init__(config)
+        self._grpc = grpc
         self._parent = os.getppid() if os.environ.get("PERENNIAL_WORKER") else None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """gRPC first, so that no port is open when another cannot be opened."""
+        if self._grpc:
+            await self._grpc.start()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what has arrived, over either protocol."""
+        if self._grpc:
+            await self._grpc.stop(DRAIN_SECONDS)
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Cut off the slow; end when the supervisor is gone."""
@@ -51,6 +68,8 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
     """Serve until SIGTERM or SIGINT, then answer what has arrived and end."""
     json_logs.begin("" if arguments.worker is None else str(arguments.worker))
     _allow_many_files()
+    if arguments.grpc_port is not None:
+        from pipeline_tasks.serving.grpc_server import protos  # noqa: F401  # before TensorFlow
     load_tensorflow()
     store = Store(arguments.store)
     service = Service(
@@ -78,7 +97,15 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
         ssl_keyfile=arguments.tls_key,
         server_header=False,
     )
-    Server(config).run(sockets=[listening])
+    Server(config, _grpc(arguments, service, tokens)).run(sockets=[listening])
+
+
+def _grpc(arguments: argparse.Namespace, service: Service, tokens: Tokens) -> GrpcServer | None:
+    if arguments.grpc_port is None:
+        return None
+    from pipeline_tasks.serving.grpc_server.serving import GrpcServer
+
+    return GrpcServer(service, arguments, tokens)
 
 
 def _allow_many_files() -> None:

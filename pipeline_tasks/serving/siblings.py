@@ -72,7 +72,7 @@ class Siblings:
 
     async def _own(self, path: str) -> tuple[int, bytes]:
         sent: list[MutableMapping[str, Any]] = []
-        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+        scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
         scope["raw_path"] = path.encode("latin-1")
 
         async def send(message: MutableMapping[str, Any]) -> None:

@@ -59,7 +59,7 @@ class Tokens:
         self._path = path
         self._own = [Token(name="own", role="admin", sha256=_digest(own))] if own else []
         self._looked = time.monotonic()
-        self._stamp = _stamp(path) if path else None
+        self._stamp: object = None  # so that a change while it is read is not missed
         self._tokens = self._own + (list(read(path).tokens) if path else [])
 
     def __bool__(self) -> bool:
