@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,26 @@ PROJECT = Path(__file__).parent.parent
 
 
 class Server:
-    """`python -m pipeline_tasks.serving` over a models folder and a store."""
+    """`python -m pipeline_tasks.serving` over a models folder and a store.
 
-    def __init__(self, folder: Path) -> None:
+    options: more of its command line. authority: the certificates to check its own by, over https.
+    changes: of its environment.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        options: Sequence[object] = (),
+        authority: Path | None = None,
+        **changes: str,
+    ) -> None:
         self.models, self.store = folder / "models", folder / "store"
         self.models.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.authority = authority
+        self.url = f"http{'s' if authority else ''}://127.0.0.1:{self.port}"
+        self._options, self._changes = [str(one) for one in options], changes
         self._log = folder / f"server-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -31,9 +46,9 @@ class Server:
         """Start it and wait until it answers."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*COMMAND, "--port", str(self.port), *self._folders()],
+                [*COMMAND, "--port", str(self.port), *self._folders(), *self._options],
                 cwd=PROJECT,
-                env=environment(),
+                env=environment(**self._changes),
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -43,7 +58,8 @@ class Server:
     def answers(self, path: str) -> bool:
         """A GET of `path` has status 200."""
         try:
-            return httpx.get(self.url + path, timeout=5).status_code == 200
+            verify = ssl.create_default_context(cafile=self.authority) if self.authority else True
+            return httpx.get(self.url + path, timeout=5, verify=verify).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -72,6 +88,12 @@ class Server:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=30)
+
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        assert self._process is not None
+        return self._process.pid
 
     def log(self) -> str:
         """What it has written so far."""

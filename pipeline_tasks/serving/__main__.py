@@ -3,73 +3,51 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import socket
 import sys
-from functools import partial
-from pathlib import Path
 
-import uvicorn
-
-from pipeline_tasks.core.store import Store
-from pipeline_tasks.run import default_store, models_folder
-from pipeline_tasks.serving.app import App
-from pipeline_tasks.serving.labels import Labels
-from pipeline_tasks.serving.model import load
-from pipeline_tasks.serving.service import Service
-from pipeline_tasks.serving.versions import Versions
-
-log = logging.getLogger("pipeline_tasks.serving")
+from pipeline_tasks.core.errors import ConfigError
+from pipeline_tasks.serving import options
 
 BACKLOG = 4096
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; 1 when the port is taken."""
-    arguments = _arguments()
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stdout
-    )
+    """Serve until SIGTERM or SIGINT; 1 when the port is taken or must not be opened."""
+    arguments = options.parse()
     try:
-        listening = socket.create_server(
-            (arguments.host, arguments.port), backlog=BACKLOG, reuse_port=False
-        )
-    except OSError as error:
-        print(
-            f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror}. "
-            "Choose another port with --port.",
-            file=sys.stderr,
-        )
+        tokens = options.tokens(arguments)
+        listening = _listen(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
         return 1
-    store = Store(arguments.store)
-    versions = Versions(arguments.models, load=partial(load, backend=arguments.backend))
-    app = App(Service(versions, store), Labels(store))
-    log.info("serving %s on http://%s:%s", arguments.models, arguments.host, arguments.port)
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        lifespan="on",
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=10,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    if arguments.workers > 1 and arguments.worker is None:
+        from pipeline_tasks.serving.workers import Workers
+
+        return Workers(arguments.workers, listening).run()
+    from pipeline_tasks.serving import running
+
+    try:
+        running.run(arguments, listening, tokens)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline_tasks.serving", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="loopback unless told otherwise")
-    parser.add_argument("--port", type=int, default=8501)
-    parser.add_argument("--models", type=Path, default=models_folder(), help="folder to watch")
-    parser.add_argument("--store", type=Path, default=default_store().root, help="for the log")
-    parser.add_argument(
-        "--backend",
-        choices=("auto", "litert", "tensorflow"),
-        default="auto",
-        help="what answers; auto: what each model's export has chosen",
-    )
-    return parser.parse_args()
+def _listen(arguments: argparse.Namespace) -> socket.socket:
+    if arguments.listening is not None:
+        return socket.socket(fileno=arguments.listening)
+    family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (arguments.host, arguments.port), family=family, backlog=BACKLOG, reuse_port=False
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror}. "
+            "Choose another port with --port."
+        ) from None
 
 
 if __name__ == "__main__":

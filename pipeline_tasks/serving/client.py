@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
+import os
+import ssl
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
-from pipeline_tasks.core.errors import DeploymentError, TransientError
+from pipeline_tasks.core.errors import ConfigError, DeploymentError, TransientError
 
 POLL_SECONDS = 0.1
+TOKEN, TOKEN_FILE = "PERENNIAL_SERVER_TOKEN", "PERENNIAL_SERVER_TOKEN_FILE"
+AUTHORITY = "PERENNIAL_SERVER_CA"
 
 
 class Client:
-    """Talks to the server at `url`."""
+    """Talks to the server at `url`.
+
+    With the token in PERENNIAL_SERVER_TOKEN, or in the file PERENNIAL_SERVER_TOKEN_FILE, if there
+    is one; over https, a server's certificate is checked against the file PERENNIAL_SERVER_CA, or
+    the system's authorities. Raises ConfigError when such a file cannot be read.
+    """
 
     def __init__(self, url: str, *, timeout_seconds: float = 30) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_seconds)
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=timeout_seconds,
+            headers=_authorization(),
+            verify=_authorities(self.url),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -139,3 +154,25 @@ class Client:
 
 def _refusal(reply: httpx.Response) -> str:
     return f"status {reply.status_code}, {reply.text[:500]}"
+
+
+def _authorization() -> dict[str, str]:
+    token, path = os.environ.get(TOKEN, ""), os.environ.get(TOKEN_FILE)
+    if not token and path:
+        try:
+            token = Path(path).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{TOKEN_FILE}: {path} cannot be read: {error}") from None
+    if not token.isascii() or not token.isprintable():
+        raise ConfigError("the model server's token has characters that no header can carry")
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def _authorities(url: str) -> ssl.SSLContext | bool:
+    path = os.environ.get(AUTHORITY)
+    if not path or not url.startswith("https:"):
+        return True
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise ConfigError(f"{AUTHORITY}: {path} cannot be used: {error}") from None

@@ -36,17 +36,7 @@ def predictions(outputs: Mapping[str, Array], *, is_by_row: bool) -> bytes:
 
 def classifications(outputs: Mapping[str, Array], rows: int) -> bytes:
     """The reply to a classify request: pairs of label and score for each example."""
-    classes, scores = outputs.get("classes"), outputs.get("scores")
-    for name, values in (("classes", classes), ("scores", scores)):
-        if values is not None and (values.ndim != 2 or len(values) != rows):
-            raise bad_request(
-                f"Expected {name} output of shape [{rows},num_classes] but got {list(values.shape)}"
-            )
-    found = classes if classes is not None else scores
-    if found is None or (scores is not None and found.shape != scores.shape):
-        raise bad_request("Tensors class and score should match in dim_size(1).")
-    labels = _plain("classes", classes) if classes is not None else [[""] * found.shape[1]] * rows
-    numbers = scores if scores is not None else np.zeros(found.shape, np.float32)
+    labels, numbers = labels_and_scores(outputs, rows)
     pairs = [
         b",".join(
             b"[" + _json(label) + b"," + _written(number) + b"]"
@@ -57,15 +47,35 @@ def classifications(outputs: Mapping[str, Array], rows: int) -> bytes:
     return b'{"results":[' + b",".join(b"[" + row + b"]" for row in pairs) + b"]}"
 
 
+def labels_and_scores(outputs: Mapping[str, Array], rows: int) -> tuple[list[list[str]], Array]:
+    """What a classify signature says of each example; empty labels, or zeros, if it says none."""
+    classes, scores = outputs.get("classes"), outputs.get("scores")
+    for name, values in (("classes", classes), ("scores", scores)):
+        if values is not None and (values.ndim != 2 or len(values) != rows):
+            raise bad_request(
+                f"Expected {name} output of shape [{rows},num_classes] but got {list(values.shape)}"
+            )
+    found = classes if classes is not None else scores
+    if found is None or (scores is not None and found.shape != scores.shape):
+        raise bad_request("Tensors class and score should match in dim_size(1).")
+    labels = _plain("classes", classes) if classes is not None else [[""] * found.shape[1]] * rows
+    return labels, scores if scores is not None else np.zeros(found.shape, np.float32)
+
+
 def regressions(outputs: Mapping[str, Array], rows: int) -> bytes:
     """The reply to a regress request: one number for each example."""
+    return b'{"results":' + _written(numbers(outputs, rows)) + b"}"
+
+
+def numbers(outputs: Mapping[str, Array], rows: int) -> Array:
+    """What a regress signature says of each example."""
     values = outputs["outputs"]
     if values.shape not in ((rows,), (rows, 1)):
         raise bad_request(
             f"Expected output Tensor shape to be either [{rows}] or [{rows}, 1]. "
             f"Got: {list(values.shape)}"
         )
-    return b'{"results":' + _written(values.reshape(-1)) + b"}"
+    return values.reshape(-1)
 
 
 def are_finite(outputs: Mapping[str, Array]) -> bool:

@@ -50,8 +50,15 @@ class Service:
     Every method raises a Failure for what the client is to be told.
     """
 
-    def __init__(self, versions: Versions, store: Store | None) -> None:
+    def __init__(
+        self,
+        versions: Versions,
+        store: Store | None,
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
         self.versions = versions
+        self._deadline_seconds = deadline_seconds
         self._predictions = PredictionLog(store, versions.folder) if store else None
         self.metrics = Metrics(log_counts=self._log_counts, versions=versions)
         self._shadow = Shadow(self._predictions)
@@ -111,7 +118,7 @@ class Service:
 
     async def _routed(self, asked: Asked, verb: str, decode: Decode, identity: str) -> Answer:
         """By the candidate where a canary's share says so, and by the default if that fails."""
-        seconds = DEADLINE_SECONDS
+        seconds = self._deadline_seconds
         if asked.deadline is not None:
             seconds = asked.deadline - time.monotonic()
         candidate = self._candidate(asked, identity)

@@ -14,7 +14,7 @@ from tests.server import PROJECT, environment
 
 COMPOSE = PROJECT / "docker-compose.yaml"
 OURS = ["init", "api-server", "scheduler", "dag-processor", "triggerer", "worker", "gateway"]
-SECRET = re.compile(r"PASSWORD|SECRET|KEY")
+SECRET = re.compile(r"PASSWORD|SECRET|KEY|TOKEN$")
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,12 @@ def test_the_gateway_shares_store_and_models_with_the_workers(services):
         assert gateway["environment"][key] == worker["environment"][key]
     assert set(gateway["volumes"]) <= set(worker["volumes"])
     assert worker["environment"]["PERENNIAL_SERVER"] == "http://gateway:8501"
+
+
+def test_the_gateway_wants_the_token_that_the_workers_send(services):
+    gateway, worker = services["gateway"]["environment"], services["worker"]["environment"]
+    assert gateway["PERENNIAL_SERVER_TOKEN"] == worker["PERENNIAL_SERVER_TOKEN"]
+    assert "--behind-proxy" not in services["gateway"]["command"]
 
 
 def test_tensorflow_serving_watches_the_default_pipelines_folder(services):

@@ -1,0 +1,1 @@
+"""TensorFlow Serving's gRPC services and the standard health service, beside REST."""
