@@ -121,22 +121,23 @@ def _compact(folder: Path, path: Path) -> int:
 def _as_written(content: bytes) -> dict[int, Any] | None:
     """The table of lines as a server writes them: all of one version, and of the first's types.
 
-    By Arrow's own parser: from Python's values it would be slower, by way of pandas. None if the
+    By Arrow's own parser: from Python's values it would be slower, and import pandas. None if the
     lines are not like that.
     """
     import pyarrow as pa
+    from pyarrow import compute
 
     try:
         first = orjson.loads(content[: content.index(b"\n")])
         types = {"version": pa.int64()} | {part: _type(first[part]) for part in PARTS}
         table = _parsed(content, types, "error")
-        versions = table["version"].to_numpy()
+        versions = compute.min_max(table["version"]).as_py()
     except (ValueError, KeyError, TypeError):  # ArrowInvalid is a ValueError
         return None
     is_whole = not any(table[name].null_count for name in ("id", "time", "version"))
-    if not is_whole or versions.min() != versions.max():
+    if not is_whole or versions["min"] != versions["max"]:
         return None
-    return {int(versions[0]): table.drop_columns(["version"])}
+    return {versions["min"]: table.drop_columns(["version"])}
 
 
 def _line_by_line(path: Path) -> dict[int, Any]:

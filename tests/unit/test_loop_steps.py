@@ -185,7 +185,7 @@ def test_rolling_back_serves_the_version_before_and_keeps_the_reason(small):
     assert (last.event, last.by, last.version, last.previous_version) == ("rollback", "ana", 1, 2)
     assert last.reasons == ("it annoyed the customers",)
     archive = run.store.root / "small" / "archive"
-    assert sorted(path.name for path in archive.iterdir()) == ["1", "withdrawn"]
+    assert sorted(path.name for path in archive.iterdir() if path.is_dir()) == ["1", "withdrawn"]
     loop.function("rollback")(replace(run, id="forth"), version=2, reason="it was not the model")
     champion = run.store.champion("small")
     assert champion is not None
