@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.deployment import Deployment
 from pipeline_tasks.preparation import Preparation
 from pipeline_tasks.settings import (
     Column,
@@ -54,6 +55,7 @@ class PipelineConfig(Frozen):
     evaluation: Evaluation = Evaluation()
     promotion: Promotion = Promotion()
     target: Annotated[Part, part_of("targets")] = Part(kind="model_server")
+    deployment: Deployment = Deployment()
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
     notifiers: tuple[Annotated[Part, part_of("notifiers")], ...] = (Part(kind="log"),)
@@ -116,6 +118,17 @@ class PipelineConfig(Frozen):
         found = self.evaluation.misfits(self.task, self.metrics, self.promotion, columns)
         if mistakes := "; ".join(found):
             raise ValueError(mistakes)
+        return self
+
+    @model_validator(mode="after")
+    def _the_target_can_do_the_strategy(self) -> Self:
+        strategy, kind = self.deployment.strategy, self.target.kind
+        why_not = registry.part("targets", kind).UNWATCHED
+        if strategy != "replace" and why_not:
+            raise ValueError(
+                f"deployment.strategy {strategy} needs a target that tells versions apart, "
+                f"and target {kind} does not: {why_not}"
+            )
         return self
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline_tasks import config, preparation, settings, training
+from pipeline_tasks import config, deployment, preparation, settings, training
 from pipeline_tasks.core import registry
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -24,6 +24,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "tuning: one of the parameters": training.Space,
     "evaluation": settings.Evaluation,
     "promotion": settings.Promotion,
+    "deployment": deployment.Deployment,
     "monitoring": settings.Monitoring,
     "retraining": settings.Retraining,
 }

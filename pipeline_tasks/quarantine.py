@@ -1,0 +1,65 @@
+"""Models that may not be promoted again by themselves: what the history says of their digests.
+
+An incident, or a person's rollback to an earlier version, puts the model it took away into
+quarantine; a person lifts it, by approving the model at the gate or by rolling back to it.
+"""
+
+from __future__ import annotations
+
+from pipeline_tasks.core import clock
+from pipeline_tasks.core.errors import QuarantineError
+from pipeline_tasks.core.store import Store
+from pipeline_tasks.core.values import HistoryEntry, Ref
+from pipeline_tasks.run import Run
+
+INCIDENT, ROLLBACK, LIFTED = "incident", "rollback", "quarantine lifted"
+
+
+def found(store: Store, pipeline: str, model: Ref) -> HistoryEntry | None:
+    """The entry that put this model into quarantine, unless a person has lifted it since."""
+    for entry in reversed(store.history(pipeline)):
+        if entry.subject == model.digest and entry.event in (INCIDENT, ROLLBACK, LIFTED):
+            return None if entry.event == LIFTED else entry
+    return None
+
+
+def text(entry: HistoryEntry) -> str:
+    """When and why, for a person.
+
+    >>> text(HistoryEntry(at="2026-01-02T03:04:05.000Z", event="incident", run="r", by="ana",
+    ...                   version=3, reasons=("slow",)))
+    'in quarantine since 2026-01-02T03:04:05.000Z (incident of version 3, by ana): slow'
+    """
+    version = entry.version if entry.event == INCIDENT else entry.previous_version
+    reasons = ", ".join(entry.reasons)
+    told = f"{entry.event} of version {version}, by {entry.by}"
+    return f"in quarantine since {entry.at} ({told}): {reasons}"
+
+
+def refuse(run: Run, model: Ref) -> None:
+    """Raises QuarantineError when the model may not be promoted."""
+    entry = found(run.store, run.config.name, model)
+    if entry is not None:
+        raise QuarantineError(
+            f"this model is {text(entry)}",
+            expected="a model that is not in quarantine",
+            fix=f"train another one, approve this one at the gate of {run.config.name}__train, "
+            f"or choose its version in the form of {run.config.name}__rollback",
+        )
+
+
+def lift(run: Run, model: Ref, reason: str) -> None:
+    """Let the model be promoted again, because a person says so; nothing if it already may."""
+    entry = found(run.store, run.config.name, model)
+    if entry is None:
+        return
+    lifted = HistoryEntry(
+        at=clock.text(clock.now()),
+        event=LIFTED,
+        run=run.id,
+        by=run.by,
+        reasons=(reason,),
+        subject=model.digest,
+        version=entry.version if entry.event == INCIDENT else entry.previous_version,
+    )
+    run.store.record(run.config.name, lifted)
