@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_tasks import desired, publishing, quarantine
+from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.errors import ArtifactError, TransientError
+from pipeline_tasks.core.store import Store
 from pipeline_tasks.core.values import Champion
 from pipeline_tasks.desired import Desired
 from pipeline_tasks.run import Run
+
+MOST_SHOWN = 20
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +130,33 @@ def _chain(run: Run, current: int) -> Iterator[Champion]:
             if before is not None:
                 yield before
                 current = before.version
+
+
+def known(store: Store, config: PipelineConfig) -> dict[int, str]:
+    """The latest versions that were champion once, each in words, the newest first."""
+    history = store.history(config.name)
+    numbers = {entry.version for entry in history if entry.event == "promotion" and entry.version}
+    found = {}
+    for number in sorted(numbers, reverse=True)[:MOST_SHOWN]:
+        version = store.version(config.name, number)
+        if version is not None:
+            found[number] = _described(store, config, version)
+    return found
+
+
+def _described(store: Store, config: PipelineConfig, version: Champion) -> str:
+    champion = store.champion(config.name)
+    metric = config.promotion.metric
+    value = version.evaluation.summary.get(f"test_candidate_{metric}")
+    held = quarantine.found(store, config.name, version.model)
+    words = [
+        f"version {version.version}",
+        f"promoted {version.promoted_at[:16].replace('T', ' ')} UTC",
+        f"{metric} {value:.4g}" if isinstance(value, float) else "",
+        "in quarantine, lifted by choosing it" if held else "",
+        "the champion now" if champion and champion.version == version.version else "",
+    ]
+    return ", ".join(filter(None, words))
 
 
 def version_of(run: Run, version: int) -> Champion:

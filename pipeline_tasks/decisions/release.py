@@ -136,13 +136,15 @@ def _finite(seen: Seen) -> Check:
 
 def _errors(rules: Deployment, seen: Seen, alpha: float) -> Check:
     mine = seen.candidate
-    low, high = bounds(mine.errors, mine.requests, alpha)
+    low, _ = bounds(mine.errors, mine.requests, alpha)
     text = f"{mine.errors} of {mine.requests} requests failed"
     usual = (0.0, 0.0)
     if seen.champion:
         usual = bounds(seen.champion.errors, seen.champion.requests, alpha)
         text += f", the champion's {seen.champion.errors} of {seen.champion.requests}"
     is_fault = low > usual[1] + rules.error_margin
+    # To be let through wrongly, a candidate must pass every watch: this bound is not shared out.
+    _, high = bounds(mine.errors, mine.requests, 1 - rules.confidence)
     text += f" (at least {low:.2%})" if is_fault else f" (at most {high:.2%})"
     # The champion's best case, not its interval, which is wide while it answers little.
     best = seen.champion.errors / max(1, seen.champion.requests) if seen.champion else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-ROUNDS = 60
+ROUNDS = 40
 
 
 def bounds(hits: int, of: int, alpha: float) -> tuple[float, float]:

@@ -75,7 +75,7 @@ def _measure(folder: Path, name: str) -> Measured:
         nonfinite=sum(not _is_finite(one) for one in found),
         largest_difference=difference,
         latency_p99_ms=round(1000 * times[math.ceil(0.99 * len(times)) - 1], 3),
-        memory_mb=round(_resident_mb() - before, 1),
+        memory_mb=round(max(0.0, _resident_mb() - before), 1),
     )
 
 

@@ -117,9 +117,10 @@ class DecisionOperator(StepOperator):
     def follow(self, context: Context, ref: dict[str, Any]) -> dict[str, Any]:
         """Go on after a yes, skip what follows after anything else."""
         verdict = ref["summary"]
-        skipped = self.skipped(is_yes=verdict["answer"] == "yes")
+        is_yes = verdict["answer"] == "yes"
+        skipped = self.skipped(is_yes=is_yes)
         self.log.info("%s: %s", verdict["answer"], verdict["reasons"])
-        if not skipped:
+        if is_yes and not skipped:
             return ref
         self.log.info("skipped: %s", ", ".join(sorted(skipped)))
         context["ti"].xcom_push("return_value", ref)
