@@ -14,6 +14,8 @@ from pipeline_tasks.core.store import Store
 from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.run import default_store, models_folder
 from pipeline_tasks.serving.app import App
+from pipeline_tasks.serving.labels import Labels
+from pipeline_tasks.serving.service import Service
 from pipeline_tasks.serving.versions import Versions
 
 log = logging.getLogger("pipeline_tasks.serving")
@@ -39,7 +41,8 @@ def main() -> int:
         )
         return 1
     load_tensorflow()
-    app = App(Versions(arguments.models), Store(arguments.store))
+    store = Store(arguments.store)
+    app = App(Service(Versions(arguments.models), store), Labels(store))
     log.info("serving %s on http://%s:%s", arguments.models, arguments.host, arguments.port)
     config = uvicorn.Config(
         app,

@@ -1,4 +1,4 @@
-"""The server's routes, as a plain ASGI application: TensorFlow Serving's, and labels and health."""
+"""The server's routes, as a plain ASGI application: TensorFlow Serving's, and our own."""
 
 from __future__ import annotations
 
@@ -6,51 +6,46 @@ import asyncio
 import json
 import logging
 import re
-import time
-import uuid
-import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
-from pipeline_tasks.core import clock
-from pipeline_tasks.core.store import Store
-from pipeline_tasks.serving import codec
-from pipeline_tasks.serving.batching import Batcher
+from pipeline_tasks.serving import bodies, codec, encoding, examples, overview
+from pipeline_tasks.serving.asking import Answer
+from pipeline_tasks.serving.bodies import Receive
 from pipeline_tasks.serving.failures import Failure, bad_request, not_found
-from pipeline_tasks.serving.metrics import Metrics
-from pipeline_tasks.serving.prediction_log import Answered, LabelLog, PredictionLog
-from pipeline_tasks.serving.versions import Versions
+from pipeline_tasks.serving.labels import Labels
+from pipeline_tasks.serving.parsing import document
+from pipeline_tasks.serving.service import Asked, Service
 
 log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 Reply = tuple[int, bytes, Headers]
 
-MAXIMUM_BODY_BYTES = 64 * 2**20
 MAXIMUM_VERSION = 2**63 - 1
-MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-ASKED = re.compile(MODEL + r":(?P<verb>predict|classify|regress|label)", re.IGNORECASE)
-STATUS = re.compile(MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
-PREDICTION_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+NAMED = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+ASKED = re.compile(
+    r"/v1/models/(?P<name>[^/:]+)" + NAMED + ":(?P<verb>predict|classify|regress)", re.IGNORECASE
+)
+STATUS = re.compile(
+    r"/v1/models(?:/(?P<name>[^/:]+))?" + NAMED + "(?P<metadata>/metadata)?", re.IGNORECASE
+)
+LABEL = re.compile(r"/v1/models/(?P<name>[^/:]+):label", re.IGNORECASE)
+OVERVIEW = re.compile(r"/perennial/models/(?P<name>[^/:]+)")
 JSON: Headers = [(b"content-type", b"application/json")]
 TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8")]
-PROBE = (b"perennial-probe", b"true")
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
 class App:
-    """One server: `versions` says who answers, `store` keeps what was asked and answered."""
+    """Routes, reads and writes; `service` does the work."""
 
-    def __init__(self, versions: Versions, store: Store | None) -> None:
-        self._versions = versions
-        self._batcher: Batcher | None = None
-        self._predictions = PredictionLog(store) if store else None
-        self._labels = LabelLog(store) if store else None
-        self._metrics = Metrics(log_counts=self._log_counts, versions=versions.answering)
+    def __init__(self, service: Service, labels: Labels | None) -> None:
+        self._service = service
+        self._labels = labels
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or follow the server's start and stop."""
@@ -64,24 +59,21 @@ class App:
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
 
-    def close(self) -> None:
-        """Answer what is waiting, write what is logged, end the threads."""
-        self._versions.stop()
-        if self._batcher:
-            self._batcher.close()
-        if self._predictions:
-            self._predictions.close()
-
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._versions.start()
+                self._service.start()
             else:
-                await asyncio.to_thread(self.close)
+                await asyncio.to_thread(self._close)
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+    def _close(self) -> None:
+        self._service.close()
+        if self._labels:
+            self._labels.close()
 
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         try:
@@ -95,29 +87,40 @@ class App:
     async def _route(self, scope: Scope, receive: Receive) -> Reply:
         method = scope["method"]
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-        if method == "POST" and (asked := ASKED.fullmatch(path)):
-            return await self._ask(asked, scope, receive)
-        if method == "GET" and (wanted := STATUS.fullmatch(path)):
-            return self._status(wanted)
-        if method == "GET" and path in ("/livez", "/readyz", METRICS_PATH):
-            return self._operate(path)
-        if path == "/v1/models" and method == "GET":
-            raise bad_request("Missing model name in request")
-        if path.lower().startswith("/v1/"):
+        if method == "POST":
+            headers = dict(scope["headers"])
+            if asked := ASKED.fullmatch(path):
+                return await self._ask(asked, headers, receive)
+            if labelled := LABEL.fullmatch(path):
+                return await self._label(unquote(labelled["name"]), headers, receive)
+        elif method == "GET":
+            if wanted := STATUS.fullmatch(path):
+                return self._status(wanted)
+            if path in ("/livez", "/readyz", METRICS_PATH):
+                return self._operate(path)
+            if shown := OVERVIEW.fullmatch(path):
+                return 200, _json(overview.of(self._service.versions, unquote(shown["name"]))), JSON
+        elif method == "OPTIONS" and _origin(scope).startswith((b"http://", b"https://")):
+            return 200, b"", JSON
+        if path[:4].lower() == "/v1/":
             raise bad_request(f"Malformed request: {method} {path[:200]}")
+        if path.lower() == "/v1/models":
+            raise bad_request(f"Malformed request: {method} {path}")
         raise not_found(f"no such path: {path[:200]}")
 
     def _operate(self, path: str) -> Reply:
         if path == METRICS_PATH:
-            return 200, self._metrics.text(), TEXT
-        if path == "/livez" or self._versions.is_ready():
+            return 200, self._service.metrics.text(), TEXT
+        if path == "/livez" or self._service.versions.is_ready():
             return 200, b"ok\n", TEXT
         return 503, b"a model has no version that answers yet\n", TEXT
 
     def _status(self, wanted: re.Match[str]) -> Reply:
-        name, version = _model_of(wanted)
+        if not wanted["name"]:
+            raise bad_request("Missing model name in request.")
+        asked = Asked(**_model_of(wanted))
         if wanted["metadata"]:
-            return 200, _json(self._versions.current(name, version).metadata), JSON
+            return 200, _json(self._service.metadata(asked)), JSON
         states = [
             {
                 "version": str(number),
@@ -127,149 +130,77 @@ class App:
                     "error_message": found.error,
                 },
             }
-            for number, found in sorted(self._versions.states(name, version).items(), reverse=True)
+            for number, found in sorted(self._service.states(asked).items(), reverse=True)
         ]
         return 200, _json({"model_version_status": states}), JSON
 
-    async def _ask(self, asked: re.Match[str], scope: Scope, receive: Receive) -> Reply:
-        name, version = _model_of(asked)
-        verb = asked["verb"].lower()
-        if verb in ("classify", "regress"):
-            raise Failure(501, f"{verb} is not served; use predict")
-        if verb == "label":
-            return await self._label(name, await _body(scope, receive))
-        began = time.perf_counter()
-        status = 500
-        try:
-            body = await _body(scope, receive)
-            is_probe = PROBE in scope["headers"]
-            reply = await self._predict(name, version, body, began=began, is_probe=is_probe)
-            status = reply[0]
-        except Failure as failure:
-            status = failure.status
-            raise
-        finally:
-            if self._versions.is_known(name):
-                self._metrics.observe(name, status, time.perf_counter() - began)
-        return reply
-
-    async def _predict(
-        self, name: str, version: int | None, body: bytes, *, began: float, is_probe: bool
+    async def _ask(
+        self, match: re.Match[str], headers: dict[bytes, bytes], receive: Receive
     ) -> Reply:
-        model = self._versions.current(name, version)
-        request = codec.decode(codec.parse(body), model.inputs)
-        if self._batcher is None:
-            self._batcher = Batcher(asyncio.get_running_loop())
-        outputs = await self._batcher.ask(model, request.arrays, request.rows)
-        content = codec.encode(outputs, is_by_row=request.is_by_row)
-        identity = uuid.uuid4().hex
-        if self._predictions and not is_probe:
-            answered = Answered(
-                model=name,
-                version=model.version,
-                id=identity,
-                time=clock.text(clock.now()),
-                rows=request.rows,
-                arrays=request.arrays,
-                outputs=outputs,
-                latency_ms=(time.perf_counter() - began) * 1000,
+        verb = match["verb"].lower()
+        asked = {
+            **_model_of(match),
+            "key": headers.get(b"perennial-key", b"").decode("latin-1"),
+            "is_probe": headers.get(b"perennial-probe") == b"true",
+        }
+        try:
+            body = await bodies.read(headers, receive)
+            request = codec.request(body) if verb == "predict" else document(body)
+            sent = examples.serialized(request, body) if isinstance(request, dict) else []
+        except Failure as failure:
+            self._service.refused(Asked(**asked), verb, failure)
+            raise
+        if not isinstance(request, dict):
+            asked["signature"] = request.signature
+            answer = await self._service.predict(
+                Asked(**asked), lambda found: codec.decode(request, found.inputs)
             )
-            self._predictions.add(answered)
-        headers = [
-            (b"perennial-version", str(model.version).encode()),
-            (b"perennial-prediction-id", identity.encode()),
-        ]
-        return 200, content, [*JSON, *headers]
+            content = encoding.predictions(answer.outputs, is_by_row=request.is_by_row)
+            return 200, content, _said(answer)
+        asked["signature"] = request.get("signature_name", "")
+        if verb == "classify":
+            answer = await self._service.classify(Asked(**asked), sent)
+            return 200, encoding.classifications(answer.outputs, answer.rows), _said(answer)
+        answer = await self._service.regress(Asked(**asked), sent)
+        return 200, encoding.regressions(answer.outputs, answer.rows), _said(answer)
 
-    async def _label(self, name: str, body: bytes) -> Reply:
-        if not self._versions.is_known(name):
+    async def _label(self, name: str, headers: dict[bytes, bytes], receive: Receive) -> Reply:
+        body = await bodies.read(headers, receive)
+        if not self._service.versions.is_known(name):
             raise not_found(f"Could not find any versions of model {name}")
         if self._labels is None:
             raise Failure(501, "this server keeps no labels")
-        labels = _labels_of(codec.parse(body))
-        try:
-            await asyncio.to_thread(self._labels.write, name, labels)
-        except OSError as error:
-            message = f"the labels could not be kept: {error.strerror}"
-            raise Failure(503, message, retry_after_seconds=10) from error
-        return 200, _json({"accepted": len(labels)}), JSON
-
-    def _log_counts(self) -> tuple[int, int]:
-        return (
-            (self._predictions.written, self._predictions.dropped) if self._predictions else (0, 0)
-        )
+        return 200, _json(await self._labels.accept(name, body)), JSON
 
 
-def _model_of(match: re.Match[str]) -> tuple[str, int | None]:
-    version = int(match["version"]) if match["version"] and len(match["version"]) < 25 else None
-    if match["version"] and (version is None or version > MAXIMUM_VERSION):
-        raise bad_request(f"Failed to convert version: {match['version'][:40]} to numeric.")
-    if match["label"]:
-        label = unquote(match["label"])
-        raise bad_request(f"Unrecognized servable version label: {label}")
-    return unquote(match["name"]), version
+def _said(answer: Answer) -> Headers:
+    return [
+        *JSON,
+        (b"perennial-version", b"%d" % answer.version),
+        (b"perennial-prediction-id", answer.id.encode()),
+    ]
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
-    headers = dict(scope["headers"])
-    if int(headers.get(b"content-length", b"0")) > MAXIMUM_BODY_BYTES:
-        raise _too_large()
-    parts: list[bytes] = []
-    size, has_more = 0, True
-    while has_more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Failure(499, "the client went away")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAXIMUM_BODY_BYTES:
-            raise _too_large()
-        has_more = message.get("more_body", False)
-    body = b"".join(parts)
-    return _unzipped(body) if headers.get(b"content-encoding") == b"gzip" else body
+def _model_of(match: re.Match[str]) -> dict[str, Any]:
+    version, label = match["version"], match["label"]
+    if version and (len(version) > 4000 or int(version) > MAXIMUM_VERSION):
+        raise bad_request(f"Failed to convert version: {version[:40]} to numeric.")
+    return {
+        "model": unquote(match["name"]),
+        "version": int(version) if version else None,
+        "label": unquote(label) if label else None,
+    }
 
 
-def _unzipped(body: bytes) -> bytes:
-    unzip = zlib.decompressobj(wbits=31)
-    try:
-        content = unzip.decompress(body, MAXIMUM_BODY_BYTES + 1)
-    except zlib.error as error:
-        raise bad_request("the body is not gzip, as its content-encoding says") from error
-    if len(content) > MAXIMUM_BODY_BYTES:
-        raise _too_large()
-    return content
-
-
-def _labels_of(document: Any) -> dict[str, str | int]:
-    entries = document.get("labels") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise bad_request('expected {"labels": [{"id": "<prediction id>", "label": ...}, ...]}')
-    labels: dict[str, str | int] = {}
-    for number, entry in enumerate(entries):
-        found = entry if isinstance(entry, dict) else {}
-        identity, label = found.get("id"), found.get("label")
-        if not isinstance(identity, str) or not PREDICTION_ID.fullmatch(identity):
-            raise bad_request(
-                f"labels[{number}]: id must be a prediction id, found {identity!r:.80}"
-            )
-        if not isinstance(label, str | int) or isinstance(label, bool):
-            raise bad_request(
-                f"labels[{number}]: label must be text or a whole number: {label!r:.80}"
-            )
-        labels[identity] = label
-    return labels
-
-
-def _too_large() -> Failure:
-    return Failure(413, f"the body is larger than {MAXIMUM_BODY_BYTES // 2**20} MiB")
+def _origin(scope: Scope) -> bytes:
+    return next((value for name, value in scope["headers"] if name == b"origin"), b"")
 
 
 def _failed(failure: Failure) -> Reply:
-    body = json.dumps({"error": failure.message}).encode()
     after = failure.retry_after_seconds
     extra = [(b"retry-after", str(after).encode())] if after else []
     closing = [(b"connection", b"close")] if failure.status == 413 else []
-    return failure.status, body, [*JSON, *extra, *closing]
+    return failure.status, _json({"error": failure.message}), [*JSON, *extra, *closing]
 
 
 def _json(content: Any) -> bytes:

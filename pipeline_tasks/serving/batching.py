@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline_tasks.serving.codec import Array, concatenate
-from pipeline_tasks.serving.failures import Failure
-from pipeline_tasks.serving.model import Model
+from pipeline_tasks.serving.failures import Failure, of
+from pipeline_tasks.serving.signatures import Signature
 
 MAXIMUM_BATCH_ROWS = 256
 MAXIMUM_WAITING_ROWS = 8192
@@ -18,10 +19,11 @@ MAXIMUM_WAITING_ROWS = 8192
 
 @dataclass(frozen=True)
 class _Waiting:
-    model: Model
+    signature: Signature
     arrays: Mapping[str, Array]
     rows: int
     answer: asyncio.Future[dict[str, Array]]
+    since: float = field(default_factory=time.perf_counter)
 
 
 class Batcher:
@@ -36,15 +38,17 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self._thread.start()
 
-    async def ask(self, model: Model, arrays: Mapping[str, Array], rows: int) -> dict[str, Array]:
-        """The model's outputs for these rows. Raises a Failure with status 503 when it is full."""
+    async def ask(
+        self, signature: Signature, arrays: Mapping[str, Array], rows: int
+    ) -> dict[str, Array]:
+        """The outputs for these rows. Raises a Failure with status 503 when too many wait."""
         answer: asyncio.Future[dict[str, Array]] = self._loop.create_future()
         with self._wake:
             if self._rows + rows > max(MAXIMUM_WAITING_ROWS, rows):
                 message = f"{self._rows} rows are waiting already; try again soon"
                 raise Failure(503, message, retry_after_seconds=1)
             self._rows += rows
-            self._waiting.append(_Waiting(model, arrays, rows, answer))
+            self._waiting.append(_Waiting(signature, arrays, rows, answer))
             self._wake.notify()
         return await answer
 
@@ -57,12 +61,20 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._next():
-            try:
-                outputs = batch[0].model.call(concatenate([one.arrays for one in batch]))
-            except Exception as error:  # the model's own failure is the clients' answer
-                self._loop.call_soon_threadsafe(_fail, batch, f"{type(error).__name__}: {error}")
+            self._answer(batch)
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        signature = batch[0].signature
+        try:
+            outputs = signature.call(concatenate([one.arrays for one in batch]))
+        except Exception as error:  # the model's own failure is the client's answer
+            if len(batch) > 1:  # and nobody else's
+                for one in batch:
+                    self._answer([one])
             else:
-                self._loop.call_soon_threadsafe(_deliver, batch, outputs)
+                self._loop.call_soon_threadsafe(_fail, batch[0], of(error))
+        else:
+            self._loop.call_soon_threadsafe(_deliver, batch, outputs)
 
     def _next(self) -> list[_Waiting]:
         """The first waiting request and those behind it that fit into the same batch."""
@@ -76,12 +88,15 @@ class Batcher:
                 batch.append(one)
                 rows += one.rows
             self._rows -= rows
-            return batch
+        now = time.perf_counter()
+        for one in batch:
+            one.signature.waited.add((now - one.since) * 1e6)
+        return batch
 
 
 def _fits(first: _Waiting, other: _Waiting, rows: int) -> bool:
     return (
-        other.model is first.model
+        other.signature is first.signature
         and rows + other.rows <= MAXIMUM_BATCH_ROWS
         and all(a.shape[1:] == other.arrays[name].shape[1:] for name, a in first.arrays.items())
     )
@@ -96,7 +111,6 @@ def _deliver(batch: list[_Waiting], outputs: dict[str, Array]) -> None:
             one.answer.set_result(part)
 
 
-def _fail(batch: list[_Waiting], message: str) -> None:
-    for one in batch:
-        if not one.answer.done():
-            one.answer.set_exception(Failure(500, message[:2000]))
+def _fail(one: _Waiting, failure: Failure) -> None:
+    if not one.answer.done():
+        one.answer.set_exception(failure)

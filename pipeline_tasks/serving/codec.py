@@ -1,20 +1,25 @@
-"""JSON to tensors and back, as strict as TensorFlow Serving's REST contract."""
+"""JSON to tensors, as strict as TensorFlow Serving's REST contract and in its words."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from pipeline_tasks.serving.failures import Failure, bad_request
+from pipeline_tasks.serving.parsing import (
+    base64_of,
+    document,
+    is_base64,
+    refuse_duplicates,
+    shown,
+)
 
 Array = NDArray[Any]
 MAXIMUM_RANK = 32
@@ -25,152 +30,184 @@ class Input:
     """One named input: its element type, and its shape with None where any size goes."""
 
     dtype: np.dtype[Any]
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None  # None: any rank
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a request sent: one array an input, the row as first axis."""
+
+    arrays: Mapping[str, Array]
+    rows: int
 
 
 @dataclass(frozen=True)
 class Request:
-    """A decoded predict request: one array an input, the row as first axis."""
+    """A predict request's JSON: the signature it names, and its values as they came."""
 
-    arrays: dict[str, Array]
-    rows: int
+    signature: str
+    values: Any
     is_by_row: bool
+    members: int  # of the document itself
+    body: bytes
 
 
-def parse(body: bytes) -> Any:
-    """The first JSON document of a body. Raises a Failure with status 400."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        return _parse_leniently(body, error)
-
-
-def _parse_leniently(body: bytes, first: orjson.JSONDecodeError) -> Any:
-    """NaN, Infinity and what follows the first document are allowed by the contract."""
-    try:
-        text = body.decode().lstrip()
-        if not text:
-            raise bad_request("JSON Parse error: The document is empty")
-        return json.JSONDecoder().raw_decode(text)[0]
-    except json.JSONDecodeError as error:
-        message = f"JSON Parse error: Invalid value. at offset: {error.pos}"
-        raise bad_request(message) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else "nested too deeply"
+def request(body: bytes) -> Request:
+    """A predict request's JSON. Raises a Failure with status 400."""
+    found = document(body)
+    signature, members = found.get("signature_name", ""), len(found)
+    if "instances" in found and "inputs" in found:
         raise bad_request(
-            f"JSON Parse error: Invalid value, {reason}. at offset: {first.pos}"
-        ) from (error)
-    except ValueError as error:
-        raise bad_request(f"JSON Parse error: Invalid value. {error}") from error
-
-
-def decode(document: Any, inputs: Mapping[str, Input]) -> Request:
-    """The tensors of a predict request's document. Raises a Failure with status 400."""
-    if not isinstance(document, dict):
-        raise bad_request("JSON Parse error: Is not object")
-    signature = document.get("signature_name", "serving_default")
-    if not isinstance(signature, str):
-        raise bad_request("'signature_name' key must be a string value.")
-    if signature not in ("", "serving_default"):
-        raise bad_request(f'Serving signature name: "{signature}" not found in signature def')
-    if "instances" in document and "inputs" in document:
-        raise bad_request("Request has both 'inputs' and 'instances' keys; give one of them.")
-    if "instances" in document:
-        return _by_row(document["instances"], inputs)
-    if "inputs" in document:
-        return _by_column(document["inputs"], inputs)
+            f"JSON Value: {shown(found)} Not formatted correctly expecting only one of "
+            "'inputs' or 'instances' keys to exist"
+        )
+    if "instances" in found:
+        return Request(signature, found["instances"], True, members, body)
+    if "inputs" in found:
+        return Request(signature, found["inputs"], False, members, body)
     raise bad_request("Missing 'inputs' or 'instances' key")
 
 
-def encode(outputs: Mapping[str, Array], *, is_by_row: bool) -> bytes:
-    """The reply's body: `predictions` by row, or `outputs` by column."""
-    columns = {name: _plain(name, values) for name, values in outputs.items()}
-    only = next(iter(columns.values())) if len(columns) == 1 else None
-    content: Any
-    if not is_by_row:
-        content = {"outputs": columns if only is None else only}
-    elif only is not None:
-        content = {"predictions": only}
+def decode(request: Request, inputs: Mapping[str, Input]) -> Batch:
+    """The tensors of a predict request. Raises a Failure with status 400."""
+    find = _by_row if request.is_by_row else _by_column
+    batch, keys = find(request.values, inputs)
+    if request.body.count(b'":') != request.members + keys:
+        refuse_duplicates(request.body)
+    return batch
+
+
+def _by_row(instances: Any, inputs: Mapping[str, Input]) -> tuple[Batch, int]:
+    if not isinstance(instances, list):
+        raise bad_request("JSON Value: Expecting 'instances' to be an list/array")
+    if not instances:
+        raise bad_request("JSON Value: No values in 'instances' array")
+    rows = len(instances)
+    if _is_object(instances[0]):
+        columns = _columns(instances, inputs)
+        keys = rows * len(inputs)
+    elif len(inputs) > 1:
+        raise bad_request(
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            "required as per tensorinfo_map"
+        )
     else:
-        names = list(columns)
-        content = {
-            "predictions": [
-                dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)
-            ]
-        }
-    if all(values.dtype.kind != "f" or np.isfinite(values).all() for values in outputs.values()):
-        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return json.dumps(content, default=_to_list, separators=(",", ":")).encode()
+        columns, keys = {next(iter(inputs)): instances}, 0
+    arrays = {}
+    for name, values in columns.items():
+        try:
+            arrays[name] = _array(name, values, inputs[name])
+        except Failure as failure:
+            raise _at_element(name, values, inputs[name], keys, failure) from failure
+    return Batch(arrays, rows), keys
 
 
-def _by_row(instances: Any, inputs: Mapping[str, Input]) -> Request:
-    if not isinstance(instances, list) or not instances:
-        raise bad_request("'instances' must be a list with at least one row")
-    if _is_named(instances[0], inputs):
-        for instance in instances:
-            _check_names(instance, inputs, "instances")
-        columns = {name: [instance[name] for instance in instances] for name in inputs}
-    elif len(inputs) == 1:
-        columns = {next(iter(inputs)): instances}
+def _columns(instances: list[Any], inputs: Mapping[str, Input]) -> dict[str, list[Any]]:
+    if set(map(type, instances)) == {dict} and set(map(len, instances)) == {len(inputs)}:
+        try:
+            return {name: list(map(itemgetter(name), instances)) for name in inputs}
+        except KeyError:
+            pass
+    for number, instance in enumerate(instances):
+        if not _is_object(instance):
+            raise bad_request(f"Expecting object but got list at item {number} of input list")
+        for name in instance:
+            if name not in inputs:
+                raise bad_request(
+                    f"Failed to process element: {number} key: {name} of 'instances' list. "
+                    f"Error: INVALID_ARGUMENT: JSON object: does not have named input: {name}"
+                )
+        if len(instance) != len(inputs):
+            raise bad_request(
+                f"Failed to process element: {number} of 'instances' list. JSON object: "
+                f"{shown(instance)} keys must be equal to: {','.join(sorted(inputs))}"
+            )
+    raise AssertionError("unreachable: one of the instances differs")
+
+
+def _at_element(name: str, values: list[Any], spec: Input, keys: int, failure: Failure) -> Failure:
+    """The same failure, saying which row it is in."""
+    first: tuple[int, ...] | None = None
+    key = f" key: {name}" if keys else ""
+    for number, value in enumerate(values):
+        prefix = f"Failed to process element: {number}{key} of 'instances' list. Error: "
+        if _is_object(value) and not keys:
+            return bad_request(
+                f"Expecting value/list but got object at item {number} of input list"
+            )
+        try:
+            flat, shape = _flatten(value)
+            _elements(flat, spec.dtype)
+        except Failure as own:
+            return Failure(own.status, f"{prefix}{own.code}: {own.message}")
+        if first is not None and shape != first:
+            sizes = [int(np.prod(one)) for one in (first, shape)]
+            what = (
+                f"Expecting tensor size: {sizes[0]} but got: {sizes[1]}"
+                if sizes[0] != sizes[1]
+                else f"Expecting shape {_shape(first)} but got: {_shape(shape)}"
+            )
+            return bad_request(f"{prefix}INVALID_ARGUMENT: {what}")
+        first = shape
+    return failure
+
+
+def _by_column(values: Any, inputs: Mapping[str, Input]) -> tuple[Batch, int]:
+    if _is_object(values):
+        missing = next((name for name in inputs if name not in values), None)
+        if missing is not None:
+            raise bad_request(f"Missing named input: {missing} in 'inputs' object.")
+        columns, keys = values, len(values)
+    elif len(inputs) > 1:
+        raise bad_request(
+            "inputs is a plain value/list, but expecting an object as multiple input tensors "
+            "required as per tensorinfo_map"
+        )
     else:
-        _check_names(instances[0], inputs, "instances")
-    arrays = {name: _array(name, values, inputs[name]) for name, values in columns.items()}
-    return Request(arrays=arrays, rows=len(instances), is_by_row=True)
-
-
-def _by_column(values: Any, inputs: Mapping[str, Input]) -> Request:
-    if _is_named(values, inputs) or len(inputs) > 1:
-        _check_names(values, inputs, "inputs")
-        columns = values
-    else:
-        columns = {next(iter(inputs)): values}
+        columns, keys = {next(iter(inputs)): values}, 0
     arrays = {name: _array(name, columns[name], spec) for name, spec in inputs.items()}
-    sizes = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
-    rows = next(iter(sizes.values()))
-    if rows == 0 or set(sizes.values()) != {rows}:
-        raise bad_request(f"'inputs' must have the same number of rows, at least one: {sizes}")
-    return Request(arrays=arrays, rows=rows, is_by_row=False)
+    return Batch(arrays, rows_of(arrays)), keys
 
 
-def _is_named(value: Any, inputs: Mapping[str, Input]) -> bool:
-    return isinstance(value, dict) and (len(inputs) > 1 or set(value) != {"b64"})
+def rows_of(arrays: Mapping[str, Array]) -> int:
+    """How many rows all the arrays have; 1 when they have no axis of rows."""
+    sizes = {len(array) if array.ndim else 1 for array in arrays.values()}
+    if len(sizes) != 1 or 0 in sizes:
+        found = {name: list(array.shape) for name, array in arrays.items()}
+        raise bad_request(f"inputs must have the same number of rows, at least one: {found}")
+    return sizes.pop()
 
 
-def _check_names(given: Any, inputs: Mapping[str, Input], where: str) -> None:
-    if not isinstance(given, dict):
-        raise bad_request(f"'{where}' must be an object that names the inputs {sorted(inputs)}")
-    if set(given) == set(inputs):
-        return
-    missing, extra = sorted(set(inputs) - set(given)), sorted(set(given) - set(inputs))
-    if len(given) == len(inputs):
-        raise bad_request(f"Missing named input: {missing[0]} in '{where}' object.")
-    raise bad_request(
-        f"input size does not match signature: {len(given)}!={len(inputs)} "
-        f"len({sorted(given)}) != len({sorted(inputs)}). "
-        f"Sent extra: {extra}. Missing but required: {missing}."
-    )
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and not is_base64(value)
 
 
 def _array(name: str, values: Any, spec: Input) -> Array:
     flat, shape = _flatten(values)
-    _check_shape(name, shape, spec)
-    return _elements(flat, spec.dtype).reshape(shape)
+    if spec.shape is not None and shape[1:] != spec.shape[1:]:
+        _check_shape(name, shape, spec.shape)
+    found = _elements(flat, spec.dtype)
+    return found if len(shape) == 1 else found.reshape(shape)
 
 
 def _flatten(values: Any) -> tuple[list[Any], tuple[int, ...]]:
     """All elements in order, and the shape; refuses ragged lists."""
     flat: list[Any] = [values]
     shape: list[int] = []
-    while flat and isinstance(flat[0], list):
+    while flat and type(flat[0]) is list:
+        if set(map(type, flat)) != {list}:
+            wrong = next(value for value in flat if type(value) is not list)
+            raise bad_request(
+                f"JSON Value: {shown(wrong)} found at incorrect level: {len(shape) + 1} "
+                "in the JSON DOM, where a list was expected."
+            )
         size = len(flat[0])
-        for part in flat:
-            if not isinstance(part, list):
-                raise bad_request("Encountered a value where a list was expected")
-            if len(part) != size:
-                raise bad_request(
-                    "Encountered list at unexpected size: "
-                    f"Expecting tensor size: {size} but got: {len(part)}"
-                )
+        if len(set(map(len, flat))) != 1:
+            other = next(len(part) for part in flat if len(part) != size)
+            raise bad_request(
+                f"Encountered list at unexpected size: {other} at level: {len(shape)} "
+                f"expected size: {size}"
+            )
         shape.append(size)
         if len(shape) > MAXIMUM_RANK:
             raise bad_request(f"lists are nested more than {MAXIMUM_RANK} deep")
@@ -178,77 +215,65 @@ def _flatten(values: Any) -> tuple[list[Any], tuple[int, ...]]:
     return flat, tuple(shape)
 
 
-def _check_shape(name: str, shape: tuple[int, ...], spec: Input) -> None:
-    fits = len(shape) == len(spec.shape) and all(
-        wanted is None or wanted == size for size, wanted in zip(shape, spec.shape, strict=True)
+def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> None:
+    fits = len(shape) == len(wanted) and all(
+        one is None or one == size for size, one in zip(shape, wanted, strict=True)
     )
     if not fits:
-        wanted = [-1 if size is None else size for size in spec.shape]
+        sizes = tuple(-1 if size is None else size for size in wanted)
         raise bad_request(
             f"input {name}: Encountered list at unexpected size: "
-            f"Expecting tensor size: {wanted} but got: {list(shape)}"
+            f"Expecting tensor size: {_shape(sizes)} but got: {_shape(shape)}"
         )
 
 
+def _shape(sizes: Sequence[int]) -> str:
+    return f"[{','.join(map(str, sizes))}]"
+
+
+KINDS: dict[str, tuple[set[type], str]] = {
+    "f": ({int, float}, ""),
+    "i": ({int}, ""),
+    "u": ({int}, ""),
+    "b": ({bool}, "bool"),
+}
+NAMES = {"float32": "float", "float64": "double"}
+
+
 def _elements(flat: list[Any], dtype: np.dtype[Any]) -> Array:
-    kinds = set(map(type, flat))
-    if dtype.kind == "f":
-        _check_kinds(flat, kinds, {int, float}, "float")
-    elif dtype.kind in "iu":
-        _check_kinds(flat, kinds, {int}, dtype.name)
-        limits = np.iinfo(dtype)
-        if flat and (min(flat) < limits.min or max(flat) > limits.max):
-            raise bad_request(f"JSON Value: out of range for {dtype.name}")
-    elif dtype.kind == "b":
-        _check_kinds(flat, kinds, {bool}, "bool")
-    else:
+    if dtype.kind == "O":
         return np.array([_text(value) for value in flat], dtype=object)
-    try:
+    if dtype.kind not in KINDS or dtype.itemsize * (dtype.kind == "f") == 2:
+        raise Failure(501, f"Conversion of JSON Value: {shown(flat)} to type: {dtype.name}")
+    allowed = KINDS[dtype.kind][0]
+    if not set(map(type, flat)) <= allowed:
+        raise _type_error(next(value for value in flat if type(value) not in allowed), dtype)
+    if dtype.kind == "b":
         return np.array(flat, dtype=dtype)
-    except OverflowError as error:
-        raise bad_request(f"JSON Value: out of range for {dtype.name}") from error
+    try:
+        # Faster than numpy on a list, and it refuses integers that are out of range.
+        return np.frombuffer(array(dtype.char, flat), dtype=dtype) if flat else np.empty(0, dtype)
+    except OverflowError:
+        limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+        wrong = next((v for v in flat if not limits.min <= v <= limits.max), flat[0])
+        raise _type_error(wrong, dtype) from None
 
 
-def _check_kinds(flat: list[Any], kinds: set[type], allowed: set[type], wanted: str) -> None:
-    if kinds <= allowed:
-        return
-    wrong = next(value for value in flat if type(value) not in allowed)
-    raise bad_request(f"JSON Value: {json.dumps(wrong)[:100]} not of expected type: {wanted}")
+def _type_error(value: Any, dtype: np.dtype[Any]) -> Failure:
+    kinds = {str: "String", bool: str(value).capitalize(), dict: "Object", type(None): "Null"}
+    kind = kinds.get(type(value), "Array" if isinstance(value, list) else "Number")
+    wanted = NAMES.get(dtype.name, dtype.name)
+    return bad_request(f"JSON Value: {shown(value)} Type: {kind} is not of expected type: {wanted}")
 
 
 def _text(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode()
-    if isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str):
-        try:
-            return base64.b64decode(value["b64"], validate=True)
-        except binascii.Error as error:
-            raise bad_request("Unable to base64 decode") from error
-    raise bad_request(f"JSON Value: {json.dumps(value)[:100]} not of expected type: string")
-
-
-def _plain(name: str, values: Array) -> Array | list[Any]:
-    """Values as they go into JSON: numbers as they are, bytes as text or, for *_bytes, as b64."""
-    if values.dtype.kind not in "OSU":
-        return np.ascontiguousarray(values)
-    if name.endswith("_bytes"):
-        return [{"b64": base64.b64encode(value).decode()} for value in values.tolist()]
-    return [_decoded(value) for value in values.tolist()]
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decoded(part) for part in value]
-    try:
-        return value.decode() if isinstance(value, bytes) else value
-    except UnicodeDecodeError as error:
-        raise Failure(500, "a string output is not UTF-8; name it *_bytes") from error
-
-
-def _to_list(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(type(value))
+    if isinstance(value, dict):
+        return base64_of(value)
+    raise bad_request(
+        _type_error(value, np.dtype(object)).message.removesuffix("object") + "string"
+    )
 
 
 def concatenate(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

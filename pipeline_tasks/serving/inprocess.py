@@ -17,17 +17,18 @@ def loaded(folder: Path, model: str) -> Iterator[Callable[[bytes], tuple[int, by
     """
     from pipeline_tasks.serving.app import App
     from pipeline_tasks.serving.model import load
+    from pipeline_tasks.serving.service import Service
     from pipeline_tasks.serving.versions import Versions
 
     versions = Versions(folder.parent)
     versions.adopt(load(folder, name=model, version=1))
-    app = App(versions, store=None)
-    path = f"/v1/models/{model}:predict"
+    service = Service(versions, store=None)
+    app, path = App(service, labels=None), f"/v1/models/{model}:predict"
     try:
         with asyncio.Runner() as runner:
             yield lambda body: runner.run(_post(app, path, body))
     finally:
-        app.close()
+        service.close()
 
 
 async def _post(app: object, path: str, body: bytes) -> tuple[int, bytes]:

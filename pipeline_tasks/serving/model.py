@@ -1,9 +1,10 @@
-"""One loaded version: its signature, ready to be called with batches."""
+"""One loaded version: its signatures, ready to be called with batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,64 +13,85 @@ import numpy as np
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import verify_folder
 from pipeline_tasks.learning import load_tensorflow
+from pipeline_tasks.serving import graph_scan, saved_model
 from pipeline_tasks.serving.codec import Array, Input
+from pipeline_tasks.serving.signatures import DEFAULT, Signature
 
-SIGNATURE = "serving_default"
 WARM_UP = Path("assets.extra") / "tf_serving_warmup_requests"
 MAXIMUM_WARM_UP_REQUESTS = 1000
 
 
 @dataclass(frozen=True)
 class Model:
-    """A version that answers. `call` takes one array an input and gives one an output."""
+    """A version that answers, by one signature or more."""
 
     name: str
     version: int
-    inputs: Mapping[str, Input]
-    call: Callable[[Mapping[str, Array]], dict[str, Array]]
+    signatures: Mapping[str, Signature]
     metadata: dict[str, Any] = field(repr=False)
     loaded: Any = field(repr=False)
+    warm_up_seconds: float = 0.0
 
 
 def load(folder: Path, *, name: str, version: int) -> Model:
-    """Check the folder against its manifest, load it, and answer its warm-up requests.
+    """Check the folder and its graph, load it, and answer its warm-up requests.
 
-    Raises ArtifactError when the folder is not whole, and TensorFlow's errors when it cannot be
-    loaded or called.
+    Raises ArtifactError when the folder is not whole or its graph is refused, and TensorFlow's
+    errors when it cannot be loaded or called.
     """
     verify_folder(folder)
+    written = saved_model.read(folder)
+    graph_scan.check(folder, written)
     load_tensorflow()
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(folder), tags=["serve"])
-    if SIGNATURE not in loaded.signatures:
-        raise ArtifactError(
-            f"{folder} has no signature {SIGNATURE!r}",
-            expected=f"one called {SIGNATURE!r}, found {sorted(loaded.signatures)}",
-            fix="export the model with `export`",
-        )
-    function = loaded.signatures[SIGNATURE]
+    loaded = tf.saved_model.load(str(folder), tags=[saved_model.SERVE])
+    if not loaded.signatures:
+        raise ArtifactError(f"{folder} has no signature", fix="export the model with `export`")
+    model = Model(
+        name=name,
+        version=version,
+        signatures={
+            key: _signature(key, function, written.signatures[key]["method_name"])
+            for key, function in loaded.signatures.items()
+        },
+        metadata={
+            "model_spec": {"name": name, "signature_name": "", "version": str(version)},
+            "metadata": {"signature_def": {"signature_def": written.signatures}},
+        },
+        loaded=loaded,
+    )
+    began = time.perf_counter()
+    _warm_up(model, folder / WARM_UP)
+    return replace(model, warm_up_seconds=time.perf_counter() - began)
+
+
+def _signature(name: str, function: Any, method: str) -> Signature:
+    import tensorflow as tf
+
     specs = function.structured_input_signature[1]
 
     def call(arrays: Mapping[str, Array]) -> dict[str, Array]:
         tensors = {key: tf.constant(arrays[key], spec.dtype) for key, spec in specs.items()}
         return {key: value.numpy() for key, value in function(**tensors).items()}
 
-    model = Model(
+    return Signature(
         name=name,
-        version=version,
         inputs={key: _input(spec) for key, spec in specs.items()},
-        call=call,
-        metadata=_metadata(name, version, specs, function.structured_outputs),
-        loaded=loaded,
+        function=call,
+        outputs=tuple(sorted(function.structured_outputs)),
+        method=method,
+        is_batched=all(
+            spec.shape.rank and spec.shape[0] is None
+            for spec in [*specs.values(), *function.structured_outputs.values()]
+        ),
     )
-    _warm_up(model, folder / WARM_UP)
-    return model
 
 
 def _input(spec: Any) -> Input:
     dtype = np.dtype(object) if spec.dtype.name == "string" else spec.dtype.as_numpy_dtype
-    return Input(dtype=np.dtype(dtype), shape=tuple(spec.shape.as_list()))
+    shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
+    return Input(dtype=np.dtype(dtype), shape=shape)
 
 
 def _warm_up(model: Model, path: Path) -> None:
@@ -82,25 +104,6 @@ def _warm_up(model: Model, path: Path) -> None:
         if number == MAXIMUM_WARM_UP_REQUESTS:
             raise ArtifactError(f"{path} holds more than {MAXIMUM_WARM_UP_REQUESTS} requests")
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        sent = log.predict_log.request.inputs
-        model.call({key: tf.make_ndarray(sent[key]) for key in model.inputs})
-
-
-def _metadata(name: str, version: int, inputs: Any, outputs: Any) -> dict[str, Any]:
-    signature = {
-        "inputs": {key: _tensor_info(key, spec) for key, spec in inputs.items()},
-        "outputs": {key: _tensor_info(key, spec) for key, spec in outputs.items()},
-        "method_name": "tensorflow/serving/predict",
-        "defaults": {},
-    }
-    return {
-        "model_spec": {"name": name, "signature_name": "", "version": str(version)},
-        "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
-    }
-
-
-def _tensor_info(name: str, spec: Any) -> dict[str, Any]:
-    sizes = [-1 if size is None else size for size in spec.shape.as_list()]
-    shape = {"dim": [{"size": str(size), "name": ""} for size in sizes], "unknown_rank": False}
-    dtype = "DT_" + ("FLOAT" if spec.dtype.name == "float32" else spec.dtype.name.upper())
-    return {"dtype": dtype, "tensor_shape": shape, "name": f"{SIGNATURE}_{name}:0"}
+        request = log.predict_log.request
+        signature = model.signatures[request.model_spec.signature_name or DEFAULT]
+        signature.call({key: tf.make_ndarray(request.inputs[key]) for key in signature.inputs})

@@ -39,6 +39,7 @@ class Answered:
     arrays: Mapping[str, Array]
     outputs: Mapping[str, Array]
     latency_ms: float
+    is_shadow: bool = False  # a candidate's answer, that no client has seen
 
 
 class Segments:
@@ -104,19 +105,20 @@ class PredictionLog:
             segments.close()
 
     def _write(self, batch: list[Answered]) -> None:
-        groups: dict[tuple[str, str], list[Answered]] = defaultdict(list)
+        groups: dict[tuple[str, str, bool], list[Answered]] = defaultdict(list)
         for one in batch:
-            groups[one.model, one.time[:10]].append(one)
-        for (model, _), found in groups.items():
+            groups[one.model, one.time[:10], one.is_shadow].append(one)
+        for (model, _, is_shadow), found in groups.items():
             rows = sum(one.rows for one in found)
             try:
-                folder = self._store.observations(model) / "predictions"
-                segments = self._segments.setdefault(model, Segments(folder))
+                kind = "shadow" if is_shadow else "predictions"
+                folder = self._store.observations(model) / kind
+                segments = self._segments.setdefault(f"{kind}/{model}", Segments(folder))
                 segments.append(found[0].time, b"".join(map(_lines, found)))
                 self.written += rows
             except (OSError, orjson.JSONEncodeError) as error:
                 self.dropped += rows
-                self._segments.pop(model, Segments(Path())).close()
+                self._segments.pop(f"{kind}/{model}", Segments(Path())).close()
                 log.error("%s predictions of %s could not be logged: %s", rows, model, error)
 
 

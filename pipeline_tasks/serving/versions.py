@@ -1,147 +1,156 @@
-"""Which version answers: folders polled, the new one loaded and warm before the old one goes."""
+"""Which versions answer: the models in a folder, looked at every second."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from pathlib import Path
 
-from pipeline_tasks.core.store import MANIFEST
-from pipeline_tasks.publishing import versions as versions_in
-from pipeline_tasks.serving.failures import not_found
+from pipeline_tasks.serving.failures import bad_request, not_found
 from pipeline_tasks.serving.model import Model, load
+from pipeline_tasks.serving.servable import Servable, State, Table
+from pipeline_tasks.serving.slot import Slot
 
 log = logging.getLogger(__name__)
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 POLL_SECONDS = 1.0
-AVAILABLE, LOADING, END = "AVAILABLE", "LOADING", "END"
-
-
-@dataclass(frozen=True)
-class State:
-    """What one version is doing; `error` says why a load failed."""
-
-    state: str
-    error: str = ""
-
-
-@dataclass
-class Served:
-    """One model: the version that answers, and the states of all seen so far."""
-
-    current: Model | None = None
-    states: dict[int, State] = field(default_factory=dict)
-    failed_manifests: dict[int, int] = field(default_factory=dict)
+LOADS_AT_ONCE = 2
 
 
 class Versions:
-    """Watches `<folder>/<model>/<version>/` and keeps the highest version that loads."""
+    """Watches `<folder>/<model>/<version>/`, and each model's desired state beside its versions."""
 
     def __init__(self, folder: Path, *, load: Callable[..., Model] = load) -> None:
-        self._folder = folder
+        self.folder = folder
         self._load = load
-        self._served: dict[str, Served] = {}
+        self._servables: dict[str, Servable] = {}
         self._has_polled = threading.Event()
-        self._stop = threading.Event()
+        self._wake, self._is_stopped = threading.Event(), False
+        self._loads = threading.Semaphore(LOADS_AT_ONCE)
 
     def start(self) -> None:
         """Poll in a thread of its own until `stop`."""
+        # What is imported by now stays: looking through it at every collection stops all threads.
+        gc.collect()
+        gc.freeze()
         threading.Thread(target=self._watch, name="versions", daemon=True).start()
 
     def stop(self) -> None:
         """End the thread after the poll under way."""
-        self._stop.set()
+        self._is_stopped = True
+        self._wake.set()
 
     def poll(self) -> None:
-        """Look at the folders once, and load what is new."""
+        """Look at the folders once; a model that cannot be looked at stops no other."""
         for name in self._names():
-            self._poll_model(name, self._served.setdefault(name, Served()))
+            if name not in self._servables:
+                folder = self.folder / name
+                self._servables[name] = Servable(folder, load=self._load, submit=self._submit)
+            try:
+                self._servables[name].poll()
+            except Exception:  # whatever a folder can hold, those that work go on
+                log.exception("looking at the versions of %s failed; trying again", name)
+            if self._servables[name].is_gone():
+                del self._servables[name]
         self._has_polled.set()
 
     def adopt(self, model: Model) -> None:
         """Serve a model that was loaded elsewhere."""
-        states = {model.version: State(AVAILABLE)}
-        self._served[model.name] = Served(current=model, states=states)
+        folder = self.folder / model.name
+        servable = Servable(folder, load=self._load, submit=self._submit)
+        servable.adopt(model)
+        self._servables[model.name] = servable
 
-    def current(self, name: str, version: int | None = None) -> Model:
-        """The model that answers for `name`. Raises a Failure with status 404."""
-        served = self._served.get(name)
-        model = served.current if served else None
-        if model is None or version not in (None, model.version):
+    def table(self, name: str) -> Table:
+        """What is in force for a model. Raises a Failure with status 404."""
+        servable = self._servables.get(name)
+        if servable is None:
+            raise not_found(f"Servable not found for request: Latest({name})")
+        return servable.table
+
+    def slot(self, name: str, version: int | None = None, label: str | None = None) -> Slot:
+        """Who answers for `name`. Raises a Failure with status 404, or 400 for an unknown label."""
+        servable = self._servables.get(name)
+        table = servable.table if servable else Table()
+        if label is not None:
+            version = self._labelled(table, label)
+        slot = table.slots.get(table.default if version is None else version)  # type: ignore[arg-type]
+        if slot is None:
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise not_found(f"Servable not found for request: {wanted}")
-        return model
+        return slot
 
-    def states(self, name: str, version: int | None = None) -> dict[int, State]:
+    def states(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> dict[int, State]:
         """The states of a model's versions, or of one. Raises a Failure with status 404."""
-        served = self._served.get(name)
-        states = dict(served.states) if served else {}
+        if label is not None:
+            servable = self._servables.get(name)
+            version = self._labelled(servable.table if servable else Table(), label)
+        states = self.states_of(name)
         if not states:
             raise not_found(f"Could not find any versions of model {name}")
         if version is not None and version not in states:
             raise not_found(f"Could not find version {version} of model {name}")
         return states if version is None else {version: states[version]}
 
+    def states_of(self, name: str) -> dict[int, State]:
+        """The states of a model's versions; nothing for one the server does not know."""
+        servable = self._servables.get(name)
+        return dict(servable.states) if servable else {}
+
     def is_known(self, name: str) -> bool:
         """The server has a folder of that name."""
-        return name in self._served
+        return name in self._servables
 
-    def answering(self) -> dict[str, int]:
-        """The version that answers, by model."""
-        served = list(self._served.items())
-        return {name: one.current.version for name, one in served if one.current}
+    def tables(self) -> dict[str, Table]:
+        """What is in force, by model."""
+        return {name: servable.table for name, servable in list(self._servables.items())}
 
     def is_ready(self) -> bool:
         """Every model that has a version to serve has one that answers."""
-        served = list(self._served.values())
-        return self._has_polled.is_set() and all(one.current or not one.states for one in served)
+        return self._has_polled.is_set() and all(
+            servable.table.slots or not servable.states
+            for servable in list(self._servables.values())
+        )
+
+    def _labelled(self, table: Table, label: str) -> int:
+        if label not in table.labels:
+            raise bad_request(f"Unrecognized servable version label: {label}")
+        return table.labels[label]
 
     def _watch(self) -> None:
-        while not self._stop.is_set():
+        while not self._is_stopped:
+            self._wake.clear()
             try:
                 self.poll()
             except Exception:  # the thread must outlive anything a folder can hold
-                log.exception("looking for versions in %s failed; trying again", self._folder)
-            self._stop.wait(POLL_SECONDS)
+                log.exception("looking for models in %s failed; trying again", self.folder)
+            self._wake.wait(POLL_SECONDS)
 
     def _names(self) -> list[str]:
-        folders = self._folder.iterdir() if self._folder.is_dir() else []
-        found = {path.name for path in folders if path.is_dir()} | set(self._served)
-        return sorted(name for name in found if MODEL_NAME.fullmatch(name))
-
-    def _poll_model(self, name: str, served: Served) -> None:
-        folder = self._folder / name
-        present = {
-            version: folder / str(version)
-            for version in versions_in(folder)
-            if (folder / str(version) / MANIFEST).is_file()
-        }
-        for version in sorted(present, reverse=True):
-            if served.current and served.current.version == version:
-                return
-            if self._swap(name, version, present[version], served):
-                return
-
-    def _swap(self, name: str, version: int, folder: Path, served: Served) -> bool:
-        changed = (folder / MANIFEST).stat().st_mtime_ns
-        if served.failed_manifests.get(version) == changed:
-            return False
-        served.states[version] = State(LOADING)
-        log.info("loading %s version %s", name, version)
         try:
-            model = self._load(folder, name=name, version=version)
-        except Exception as error:  # whatever it is, the version that works goes on
-            served.failed_manifests[version] = changed
-            served.states[version] = State(END, f"{type(error).__name__}: {error}")
-            log.error("%s version %s cannot be served: %s", name, version, error)
-            return False
-        previous, served.current = served.current, model
-        served.states[version] = State(AVAILABLE)
-        if previous:
-            served.states[previous.version] = State(END)
-        log.info("%s version %s answers now", name, version)
-        return True
+            found = {path.name for path in self.folder.iterdir() if path.is_dir()}
+        except OSError:
+            found = set()
+        return sorted(name for name in found | set(self._servables) if MODEL_NAME.fullmatch(name))
+
+    def _submit(self, load: Callable[[], Model]) -> Future[Model]:
+        """Load in a thread that holds up no end of the process; the poll follows at once."""
+        future: Future[Model] = Future()
+
+        def work() -> None:
+            try:
+                with self._loads:
+                    future.set_result(load())
+            except BaseException as error:  # reported as the version's state
+                future.set_exception(error)
+            self._wake.set()
+
+        threading.Thread(target=work, name="load", daemon=True).start()
+        return future
