@@ -11,9 +11,9 @@ from pipeline_tasks.decisions.release import Counts, Shadow
 STARTED = "process_start_time_seconds"
 OURS = "perennial_"
 BUCKET = "perennial_request_seconds_bucket"
-# What a client did wrong says nothing about a version.
-NO_FAULTS = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED"}
-NO_FAULTS |= {"CANCELLED"}
+# A client's mistake, or a model that cannot take what a client may send: only a comparison tells.
+REFUSED = {"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION"}
+NO_FAULTS = {"OK", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED", "CANCELLED", *REFUSED}
 
 
 class Snapshot(Frozen):
@@ -67,6 +67,7 @@ def counts(sums: Mapping[str, float], version: int) -> Counts:
     return Counts(
         requests=round(sum(requests.values())),
         errors=round(sum(n for status, n in requests.items() if status not in NO_FAULTS)),
+        refused=round(sum(n for status, n in requests.items() if status in REFUSED)),
         rows=_sum(sums, "perennial_rows_total", version),
         nonfinite=_sum(sums, "perennial_nonfinite_rows_total", version),
         latencies=_latencies(sums, version),

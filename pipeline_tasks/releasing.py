@@ -122,14 +122,22 @@ def earlier(run: Run, current: int) -> Champion | None:
     return None
 
 
+def followed(run: Run, version: int) -> int | None:
+    """The champion that `version` took the place of when it was promoted."""
+    for entry in reversed(run.store.history(run.config.name)):
+        if entry.event == "promotion" and entry.version == version:
+            return entry.previous_version
+    return None
+
+
 def _chain(run: Run, current: int) -> Iterator[Champion]:
     """The champions before `current`, each as the history says it was followed, latest first."""
-    for entry in reversed(run.store.history(run.config.name)):
-        if entry.event == "promotion" and entry.version == current and entry.previous_version:
-            before = run.store.version(run.config.name, entry.previous_version)
-            if before is not None:
-                yield before
-                current = before.version
+    while (before := followed(run, current)) is not None:
+        champion = run.store.version(run.config.name, before)
+        if champion is None:
+            return
+        yield champion
+        current = before
 
 
 def known(store: Store, config: PipelineConfig) -> dict[int, str]:

@@ -41,6 +41,7 @@ class Watch(Frozen):
     """What has been seen so far."""
 
     began: str
+    first: Snapshot | None = None
     sums: dict[str, float] = Field({})
     last: Snapshot | None = None
     labelled: Labelled = Labelled()
@@ -50,12 +51,16 @@ class Watch(Frozen):
 
 @dataclass(frozen=True)
 class Subject:
-    """Who is watched, and for how long at most. champion: None while the candidate is alone."""
+    """Who is watched, and for how long at most.
+
+    champion: who answers at the same time, or answered before; None when there is no other.
+    """
 
     name: str
     candidate: int
     champion: int | None
     minutes: float
+    is_alone: bool = False
     is_shadow: bool = False
 
 
@@ -71,7 +76,8 @@ def look(run: Run, subject: Subject, text: str | None, judge: Judge) -> Verdict 
     if text is not None:
         now = counters.read(text, run.config.name)
         sums = counters.added(watch.sums, watch.last, now)
-        watch = watch.model_copy(update={"sums": sums, "last": now})
+        update = {"first": watch.first or now, "sums": sums, "last": now}
+        watch = watch.model_copy(update=update)
     watch = _with_labels(run, subject, watch, is_over=is_over)
     verdict = judge(seen(subject, watch), is_over)
     if is_over and text is None and (verdict is None or verdict.is_yes):
@@ -127,10 +133,14 @@ def seen(subject: Subject, watch: Watch) -> Seen:
             nonfinite=mine.nonfinite,
             latencies=mine.latencies,
         )
-    champion = None
-    if subject.champion is not None:
-        champion = _labelled(counters.counts(watch.sums, subject.champion), labelled.champion)
-    return Seen(_labelled(mine, labelled.candidate), champion, both)
+    mine = _labelled(mine, labelled.candidate)
+    if subject.champion is None:
+        return Seen(mine)
+    if subject.is_alone:
+        before = watch.first.values if watch.first else {}
+        return Seen(mine, before=counters.counts(before, subject.champion))
+    champion = counters.counts(watch.sums, subject.champion)
+    return Seen(mine, _labelled(champion, labelled.champion), shadow=both)
 
 
 def begun(run: Run, name: str) -> Watch | None:
@@ -160,7 +170,7 @@ def _labelled(found: Counts, labelled: tuple[int, int]) -> Counts:
 
 def _with_labels(run: Run, subject: Subject, watch: Watch, *, is_over: bool) -> Watch:
     """The logs are read now and then, as reading them takes longer than a look."""
-    if run.config.task == "regression" or subject.champion is None:
+    if run.config.task == "regression" or subject.champion is None or subject.is_alone:
         return watch
     pause = min(LABELS_SECONDS, subject.minutes * 60 / 10)
     if watch.labels_read and _age(watch.labels_read) < pause and not is_over:

@@ -16,7 +16,7 @@ from pipeline_tasks.decisions.sequential import bounds
 from pipeline_tasks.deployment import Deployment
 
 SLOWEST = 0.01
-SEQUENCES = 7
+SEQUENCES = 11
 NEVER_WORSE = 0.5
 
 
@@ -24,12 +24,15 @@ NEVER_WORSE = 0.5
 class Counts:
     """What one version did during a watch.
 
-    latencies: requests by the upper bound of their bucket in seconds, not cumulative; infinity is
-    the last bound. nonfinite: rows answered with NaN or infinity.
+    errors: requests that failed by the server's or the model's fault. refused: those answered that
+    the request is wrong, which may be the client's fault. nonfinite: rows answered with NaN or
+    infinity. latencies: requests by the upper bound of their bucket in seconds, not cumulative;
+    infinity is the last bound.
     """
 
     requests: int = 0
     errors: int = 0
+    refused: int = 0
     rows: int = 0
     nonfinite: int = 0
     latencies: Mapping[float, int] = field(default_factory=dict)
@@ -52,10 +55,15 @@ class Shadow:
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything a watch has counted. champion: None while the candidate answers alone."""
+    """Everything a watch has counted.
+
+    champion: at the same time; None while the candidate answers alone. before: what the champion
+    before it did, as far as the server remembers.
+    """
 
     candidate: Counts
     champion: Counts | None = None
+    before: Counts | None = None
     shadow: Shadow | None = None
 
 
@@ -74,7 +82,7 @@ class Check:
 def alpha_of(rules: Deployment, watches: int) -> float:
     """The error probability of one confidence sequence, of SEQUENCES in each of so many watches.
 
-    >>> round(alpha_of(Deployment(confidence=0.93), watches=1), 3)
+    >>> round(alpha_of(Deployment(confidence=0.89), watches=1), 3)
     0.01
     """
     return (1 - rules.confidence) / (SEQUENCES * watches)
@@ -115,6 +123,7 @@ def bake(rules: Deployment, seen: Seen, *, is_over: bool) -> Verdict | None:
 def _checks(rules: Deployment, seen: Seen, alpha: float) -> Iterator[Check]:
     yield _finite(seen)
     yield _errors(rules, seen, alpha)
+    yield from _refused(rules, seen, alpha)
     yield _latency(rules, seen, alpha)
     if seen.champion and seen.champion.labelled and seen.candidate.labelled:
         yield _quality(rules, seen.candidate, seen.champion, alpha)
@@ -129,7 +138,8 @@ def _checks(rules: Deployment, seen: Seen, alpha: float) -> Iterator[Check]:
 def _finite(seen: Seen) -> Check:
     """One answer that is no number is a fault, unless the champion gives such answers as well."""
     found = seen.candidate.nonfinite
-    is_usual = seen.champion is not None and seen.champion.nonfinite > 0
+    usual = seen.champion or seen.before
+    is_usual = usual is not None and usual.nonfinite > 0
     text = f"{found} of {seen.candidate.rows} rows answered with NaN or infinity"
     return Check(text, is_fault=found > 0 and not is_usual)
 
@@ -150,6 +160,20 @@ def _errors(rules: Deployment, seen: Seen, alpha: float) -> Check:
     best = seen.champion.errors / max(1, seen.champion.requests) if seen.champion else 0.0
     is_enough = mine.requests >= rules.minimum_requests and high <= best + rules.error_margin
     return Check(text, is_fault=is_fault, is_enough=is_enough)
+
+
+def _refused(rules: Deployment, seen: Seen, alpha: float) -> Iterator[Check]:
+    """Only more refusals than the champion's are the candidate's."""
+    mine, usual = seen.candidate, seen.champion or seen.before
+    if usual is None or not usual.requests:
+        return
+    low, _ = bounds(mine.refused, mine.requests, alpha)
+    _, high = bounds(usual.refused, usual.requests, alpha)
+    text = (
+        f"{mine.refused} of {mine.requests} requests were refused, "
+        f"the champion's {usual.refused} of {usual.requests}"
+    )
+    yield Check(text, is_fault=low > high + rules.error_margin)
 
 
 def _latency(rules: Deployment, seen: Seen, alpha: float) -> Check:

@@ -35,8 +35,14 @@ def look(run: Run, deployment: Ref) -> Verdict | None:
     if target.unwatched:
         verdict = Verdict(answer=Answer.YES, reasons=(f"not watched: {target.unwatched}",))
         return watching.end(run, name, verdict)
-    minutes = run.config.deployment.bake_minutes
-    subject = Subject(name=name, candidate=version, champion=None, minutes=minutes)
+    before = deployment.summary["previous_version"]
+    subject = Subject(
+        name=name,
+        candidate=version,
+        champion=int(str(before)) if before is not None else None,
+        minutes=run.config.deployment.bake_minutes,
+        is_alone=True,
+    )
     return watching.look(run, subject, target.counters(), partial(_judge, run))
 
 

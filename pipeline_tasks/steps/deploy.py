@@ -64,7 +64,7 @@ def _promote(run: Run, champion: Champion, before: Champion | None, reasons: str
     name = run.config.name
     run.store.set_champion(name, champion)
     if before and before.version == champion.version:
-        return None
+        return releasing.followed(run, champion.version)
     previous = before.version if before else None
     entry = HistoryEntry(
         at=champion.promoted_at,

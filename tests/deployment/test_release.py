@@ -20,7 +20,7 @@ def counts(requests=1000, errors=0, **changes) -> Counts:
 
 
 def trial(candidate, champion=None, *, rules=RULES, is_over=False, shadow=None, watches=3):
-    seen = Seen(candidate, champion or counts(), shadow)
+    seen = Seen(candidate, champion or counts(), shadow=shadow)
     return release.trial(rules, seen, watches=watches, is_over=is_over)
 
 
@@ -66,6 +66,16 @@ def test_the_limit_counts_where_the_champion_has_answered_too_little_to_compare(
 def test_errors_of_the_champion_excuse_the_same_share_of_the_candidates():
     assert trial(counts(5000, errors=250), counts(20_000, errors=1000)).answer is Answer.YES
     assert trial(counts(2000, errors=100), counts(20_000, errors=0)).answer is Answer.NO
+
+
+def test_what_a_server_refuses_is_the_candidates_fault_only_where_the_champion_refuses_less():
+    verdict = trial(counts(300, refused=60), counts(2000, refused=3))
+    assert "60 of 300 requests were refused, the champion's 3 of 2000" in verdict.reasons[0]
+    assert trial(counts(600, refused=60), counts(5000, refused=500)).answer is Answer.YES
+    alone = Seen(counts(600, refused=60))
+    assert release.bake(RULES, alone, is_over=True).answer is Answer.YES
+    after = Seen(counts(600, refused=60), before=counts(5000))
+    assert release.bake(RULES, after, is_over=False).answer is Answer.NO
 
 
 def test_answers_that_are_no_numbers_are_no_fault_where_the_champion_gives_them_too():
