@@ -24,6 +24,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "shadow": {"published": "publish"},
     "deploy": {
         "published": "publish",
+        "verified": "verify",
         "exported": "export",
         "verdict": "gate",
         "evaluation": "evaluate",
@@ -72,17 +73,17 @@ def run_steps(run: Run, *, until: str = STEPS[-1]) -> Iterator[tuple[str, Ref]]:
         for task in tasks(run.config):
             done[task.id] = _do(run, task, done)
             yield task.id, done[task.id]
-            if until in (task.id, task.step):
-                return
             if task.step in DECISIONS and done[task.id].summary["answer"] != "yes":
                 break
+            if until in (task.id, task.step):
+                return
     except GeneratorExit:
         raise
     except BaseException:
         if "publish" in done:
             withdrawn(run, done)
         raise
-    if "publish" in done and done[list(done)[-1]].summary["answer"] != "yes":
+    if "publish" in done and done[task.id].summary["answer"] != "yes":
         yield "withdraw", withdrawn(run, done)
 
 

@@ -1,4 +1,4 @@
-"""Models that may not be promoted again by themselves: what the history says of their digests.
+"""Models that may not be promoted again by themselves: what the history says of their weights.
 
 An incident, or a person's rollback to an earlier version, puts the model it took away into
 quarantine; a person lifts it, by approving the model at the gate or by rolling back to it.
@@ -6,19 +6,33 @@ quarantine; a person lifts it, by approving the model at the gate or by rolling 
 
 from __future__ import annotations
 
+import json
+
 from pipeline_tasks.core import clock
-from pipeline_tasks.core.errors import QuarantineError
-from pipeline_tasks.core.store import Store
+from pipeline_tasks.core.errors import ArtifactError, QuarantineError
+from pipeline_tasks.core.fingerprint import digest_of_text
+from pipeline_tasks.core.store import Store, read_manifest
 from pipeline_tasks.core.values import HistoryEntry, Ref
 from pipeline_tasks.run import Run
 
 INCIDENT, ROLLBACK, LIFTED = "incident", "rollback", "quarantine lifted"
 
 
+def mark(store: Store, model: Ref) -> str:
+    """What names a model here: the digest of its weights, the same however often it is trained."""
+    try:
+        files = read_manifest(store.open(model)).files
+    except ArtifactError:  # it was cleared away: all that is known is its own digest
+        return model.digest
+    weights = {name: digest for name, digest in files.items() if name.endswith(".npz")}
+    return digest_of_text(json.dumps(weights, sort_keys=True)) if weights else model.digest
+
+
 def found(store: Store, pipeline: str, model: Ref) -> HistoryEntry | None:
     """The entry that put this model into quarantine, unless a person has lifted it since."""
+    subject = mark(store, model)
     for entry in reversed(store.history(pipeline)):
-        if entry.subject == model.digest and entry.event in (INCIDENT, ROLLBACK, LIFTED):
+        if entry.subject == subject and entry.event in (INCIDENT, ROLLBACK, LIFTED):
             return None if entry.event == LIFTED else entry
     return None
 
@@ -59,7 +73,7 @@ def lift(run: Run, model: Ref, reason: str) -> None:
         run=run.id,
         by=run.by,
         reasons=(reason,),
-        subject=model.digest,
+        subject=entry.subject,
         version=entry.version if entry.event == INCIDENT else entry.previous_version,
     )
     run.store.record(run.config.name, lifted)

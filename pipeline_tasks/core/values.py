@@ -61,7 +61,7 @@ class HistoryEntry(Frozen):
     """One promotion, refusal, incident, retraining decision or rollback: who, when, why.
 
     seconds: until a rollback had its effect. subject: the monitoring record that was decided on,
-    or the digest of the model that was taken away.
+    or what names the model that was taken away.
     """
 
     at: str

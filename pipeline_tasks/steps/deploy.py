@@ -15,6 +15,7 @@ from pipeline_tasks.validation import card
 def deploy(
     run: Run,
     published: Ref,
+    verified: Ref,
     exported: Ref,
     verdict: Ref,
     evaluation: Ref,
@@ -29,6 +30,7 @@ def deploy(
     TransientError, both of which are retried.
     """
     quarantine.refuse(run, model)
+    run.open(verified)
     source = run.open(exported)
     described = card.of(run, run.inputs)
     version = int(str(published.summary["version"]))

@@ -110,7 +110,7 @@ def _record(
         run=run.id,
         by=run.by,
         reasons=(reason,),
-        subject=left.digest if left else "",
+        subject=quarantine.mark(run.store, left) if left else "",
         version=after,
         previous_version=before,
         seconds=seconds,

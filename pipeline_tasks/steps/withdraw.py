@@ -109,7 +109,7 @@ def _record(
         run=run.id,
         by=run.by,
         reasons=reasons,
-        subject=model.digest if model else "",
+        subject=quarantine.mark(run.store, model) if model else "",
         version=version,
     )
     run.store.record(run.config.name, entry)

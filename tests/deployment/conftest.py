@@ -6,7 +6,7 @@ import itertools
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,22 @@ from pipeline_tasks.run import Run
 from tests.deployment.bad_models import FAR
 from tests.server import Server
 from tests.small import Small, write_small
+
+CANARY = {
+    "strategy": "canary",
+    "steps": [30, 60],
+    "step_minutes": 0.5,
+    "minimum_requests": 30,
+    "confidence": 0.95,
+    "error_margin": 0.1,
+    "bake_minutes": 0.05,
+}
+
+
+def bad(name: str, **settings: object) -> dict[str, object]:
+    """A model of `bad_models` as a pipeline file names it."""
+    path = f"tests.deployment.bad_models.{name}"
+    return {"kind": "keras_function", "path": path, "settings": settings}
 
 
 class Traffic:
@@ -100,15 +116,20 @@ class Deployed:
         return [entry.event for entry in self.run().store.history("small")]
 
 
-@pytest.fixture
-def deployed(tmp_path: Path) -> Iterator[Callable[..., Deployed]]:
-    """Starts a server and writes a pipeline into the test's folder."""
-    made: list[Deployed] = []
-
-    def make(**content: object) -> Deployed:
-        made.append(Deployed(tmp_path, **content))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.server.kill()
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """One pipeline with a good first version in production, for all tests of a module."""
+    made = Deployed(
+        tmp_path_factory.mktemp("deployed"),
+        model=bad("good"),
+        promotion={"minimum": 0.5, "margin": 1.0, "slice_margin": 1.0},
+        metrics=["accuracy"],
+        evaluation={"bootstrap": 0, "importance": False},
+        deployment=CANARY,
+    )
+    try:
+        left = made.train()
+        assert list(left)[-1] == "bake", left
+        yield made
+    finally:
+        made.server.kill()

@@ -8,13 +8,8 @@ import shutil
 import pytest
 
 from pipeline_tasks import loop
+from tests.deployment.conftest import bad
 from tests.small import csv_text
-
-PATH = "tests.deployment.bad_models"
-
-
-def bad(name: str, **settings: object) -> dict[str, object]:
-    return {"kind": "keras_function", "path": f"{PATH}.{name}", "settings": settings}
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
