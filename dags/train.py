@@ -3,11 +3,11 @@
 from datetime import timedelta
 from functools import partial
 
-from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, chain
+from airflow.sdk import DAG, CronTriggerTimetable, chain
 
 from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
-from perennial.operators.watch import WatchOperator
+from perennial.operators.watch import WatchOperator, WithdrawOperator
 from perennial.pipelines import asset, default_args, pipelines, training_form
 from pipeline_tasks.loop import NEEDS, trial
 
@@ -85,9 +85,8 @@ for pipeline in pipelines():
         )
         # Beside the chain: what takes the candidate away again. A watch that says no leads here,
         # and so does a task of the release that fails for good.
-        [publish, *trials, deploy, bake] >> step(
-            step="withdraw",
+        [publish, *trials, deploy, bake] >> WithdrawOperator(
+            pipeline=pipeline,
             inputs=NEEDS["withdraw"] | {"watched": [one.task_id for one in [*trials, bake]]},
             outlets=[deployment],
-            trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Context
+from airflow.sdk import Context, TriggerRule
+from airflow.sdk.exceptions import AirflowSkipException
 
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.triggers.watch import WatchTrigger
@@ -58,3 +59,20 @@ class WatchOperator(DecisionOperator):
         if not is_yes:
             return following
         return set() if following else {WITHDRAW}
+
+
+class WithdrawOperator(StepOperator):
+    """Runs the step `withdraw` whatever became of the tasks before, unless nothing was published.
+
+    The last watch skips it when all is well.
+    """
+
+    def __init__(self, *, pipeline: PipelineConfig, **kwargs: Any) -> None:
+        rule = TriggerRule.ALL_DONE
+        super().__init__(step=WITHDRAW, pipeline=pipeline, trigger_rule=rule, **kwargs)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Withdraw what this run has published."""
+        if context["ti"].xcom_pull(self.inputs["published"]) is None:
+            raise AirflowSkipException("this run has published nothing")
+        return super().execute(context)
