@@ -1,16 +1,19 @@
 """<name>__rollback: one click back to an earlier version."""
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG
 
 from perennial.operators.step import StepOperator
-from perennial.pipelines import asset, default_args, pipelines
+from perennial.pipelines import asset, default_args, pipelines, rollback_form
 
 DOC = """
-Puts an earlier version of **{name}** back into production, within seconds: the newer versions are
-taken out of the server's sight (their files stay) and the one before answers again.
+Puts an earlier version of **{name}** back into production, within seconds: it is loaded beside the
+one that answers, takes over, and the newer versions are out of the server's sight (their files
+stay). While a candidate is on trial, leaving the version empty ends the trial.
 
-**Trigger** it, say why, and choose a version or leave it empty for the one before. Who did it, when
-and why is kept in the history. To go forward again, roll back to the newer version's number.
+**Trigger** it, say why, and choose a version or leave it empty for the last good one. Who did it,
+when, why and how many seconds it took is kept in the history. The model left behind is in
+quarantine: no run promotes it again by itself. To go forward again, or to lift a quarantine,
+choose that version here.
 """
 
 for pipeline in pipelines():
@@ -23,21 +26,7 @@ for pipeline in pipelines():
         max_active_runs=1,
         is_paused_upon_creation=pipeline.paused,
         default_args=default_args(pipeline),
-        params={
-            "version": Param(
-                None,
-                type=["null", "integer"],
-                minimum=1,
-                title="Version",
-                description="The version that shall answer; empty for the one before this.",
-            ),
-            "reason": Param(
-                type="string",
-                minLength=3,
-                title="Reason",
-                description="Why: it is kept in the history, with your name.",
-            ),
-        },
+        params=rollback_form(pipeline),
         tags=["perennial", pipeline.name],
     ):
         StepOperator(

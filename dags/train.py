@@ -1,4 +1,4 @@
-"""<name>__train: ingest > check > prepare > train > evaluate > gate > export > verify > deploy."""
+"""<name>__train: ingest > check > prepare > train > evaluate > gate > export > verify > release."""
 
 from datetime import timedelta
 from functools import partial
@@ -6,9 +6,10 @@ from functools import partial
 from airflow.sdk import DAG, CronTriggerTimetable, chain
 
 from perennial.operators.gate import GateOperator
-from perennial.operators.step import StepOperator
+from perennial.operators.step import DecisionOperator, StepOperator
+from perennial.operators.watch import WatchOperator, WithdrawOperator
 from perennial.pipelines import asset, default_args, pipelines, training_form
-from pipeline_tasks.loop import NEEDS
+from pipeline_tasks.loop import NEEDS, trial
 
 DOC = """
 ### {description}
@@ -20,19 +21,32 @@ production has taught since is learned.
 encoding, *train* fits the network and can be killed at any time, *evaluate* compares candidate and
 champion on unseen rows, *gate* decides (a refusal is green, with its reasons in the task's log;
 **Approval** in the form lets a person overrule it), *export* makes a SavedModel, *verify* asks it
-golden questions, *deploy* swaps it in.
+golden questions and times it.
+
+*publish* loads it beside the champion, which goes on answering. {trial} *deploy* lets it answer
+everything, *bake* watches it for a while. Whatever speaks against it on the way, *withdraw* puts
+the last good version back by itself, and the model into quarantine; its log says why.
 
 **Trigger** it with other parameters by the button above; the file is `{name}.yaml`. A step whose
 code, settings and inputs have not changed reuses what it made before; tick **Force** to do it all
 again. If production degrades, `{name}__retrain` triggers this DAG by itself.
 """
+TRIAL = {
+    "replace": "",
+    "canary": "Each *canary* gives it a larger share of the requests, and watches.",
+    "shadow": "*shadow* lets it answer where no client sees it, and compares.",
+}
 
 for pipeline in pipelines():
     with DAG(
         dag_id=f"{pipeline.name}__train",
         dag_display_name=f"{pipeline.name} · train",
         description=pipeline.description,
-        doc_md=DOC.format(name=pipeline.name, description=pipeline.description),
+        doc_md=DOC.format(
+            name=pipeline.name,
+            description=pipeline.description,
+            trial=TRIAL[pipeline.deployment.strategy],
+        ),
         schedule=pipeline.schedule
         and CronTriggerTimetable(pipeline.schedule, timezone="UTC", run_immediately=timedelta(0)),
         catchup=False,
@@ -46,6 +60,15 @@ for pipeline in pipelines():
             asset(pipeline, kind) for kind in ("data", "model", "deployment")
         )
         step = partial(StepOperator, pipeline=pipeline)
+        watch = partial(WatchOperator, pipeline=pipeline)
+
+        publish = step(step="publish", inputs=NEEDS["publish"])
+        trials = [
+            watch(task_id=one.id, step=one.step, given=one.given, inputs=NEEDS[one.step])
+            for one in trial(pipeline)
+        ]
+        deploy = step(step="deploy", inputs=NEEDS["deploy"], inlets=[model], outlets=[deployment])
+        bake = watch(step="bake", inputs=NEEDS["bake"])
         chain(
             step(step="ingest"),
             step(step="check", inputs=NEEDS["check"]),
@@ -54,6 +77,16 @@ for pipeline in pipelines():
             step(step="evaluate", inputs=NEEDS["evaluate"]),
             GateOperator(pipeline=pipeline, inputs=NEEDS["gate"]),
             step(step="export", inputs=NEEDS["export"]),
-            step(step="verify", inputs=NEEDS["verify"]),
-            step(step="deploy", inputs=NEEDS["deploy"], inlets=[model], outlets=[deployment]),
+            DecisionOperator(step="verify", pipeline=pipeline, inputs=NEEDS["verify"]),
+            publish,
+            *trials,
+            deploy,
+            bake,
+        )
+        # Beside the chain: what takes the candidate away again. A watch that says no leads here,
+        # and so does a task of the release that fails for good.
+        [publish, *trials, deploy, bake] >> WithdrawOperator(
+            pipeline=pipeline,
+            inputs=NEEDS["withdraw"] | {"watched": [one.task_id for one in [*trials, bake]]},
+            outlets=[deployment],
         )

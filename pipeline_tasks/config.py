@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.deployment import Deployment
 from pipeline_tasks.logged import Logged
 from pipeline_tasks.observing import Observation
 from pipeline_tasks.preparation import Preparation
@@ -59,6 +60,7 @@ class PipelineConfig(Frozen):
     export: Export = Export()
     target: Annotated[Part, part_of("targets")] = Part(kind="model_server")
     observation: Observation = Observation()
+    deployment: Deployment = Deployment()
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
     notifiers: tuple[Annotated[Part, part_of("notifiers")], ...] = (Part(kind="log"),)
@@ -129,6 +131,17 @@ class PipelineConfig(Frozen):
         trained_on = self.retraining.maximum_observations
         if mistake := self.observation.misfits(inputs, trained_on):
             raise ValueError(mistake)
+        return self
+
+    @model_validator(mode="after")
+    def _the_target_can_do_the_strategy(self) -> Self:
+        strategy, kind = self.deployment.strategy, self.target.kind
+        why_not = registry.part("targets", kind).UNWATCHED
+        if strategy != "replace" and why_not:
+            raise ValueError(
+                f"deployment.strategy {strategy} needs a target that tells versions apart, "
+                f"and target {kind} does not: {why_not}"
+            )
         return self
 
     @property

@@ -87,3 +87,21 @@ def is_chosen(model: str, key: str, percent: float) -> bool:
     """
     digest = hashlib.blake2b(f"{model}\0{key}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % BUCKETS < percent * BUCKETS / 100
+
+
+def settled(version: int) -> Desired:
+    """One version answers, under the names `champion` and `stable`."""
+    labels = {"champion": version, "stable": version}
+    return Desired(policy="specific", specific=(version,), labels=labels, default=version)
+
+
+def beside(champion: int, candidate: int, trial: Trial | None = None) -> Desired:
+    """The champion answers, with a candidate loaded beside it; on trial, or asked by number."""
+    labels = settled(champion).labels | {"canary": candidate}
+    return Desired(
+        policy="specific",
+        specific=(champion, candidate),
+        labels=labels,
+        default=champion,
+        trial=trial,
+    )

@@ -16,29 +16,42 @@ WITHDRAWN = "withdrawn"
 def publish(exported: Path, target: Path) -> int:
     """Copy an exported model beside the target's versions, check it, and rename it to the next one.
 
-    Returns its version: one more than any the target has ever had, or, when the highest one
-    already is this very model (a retry after a kill), that one.
+    Returns its version, as `next_version` says. What is there is never overwritten: were the number
+    taken meanwhile, the rename would fail.
     """
-    newest = max(versions(target), default=0)
-    digest = verify_folder(exported).digest
-    if newest and read_manifest(target / str(newest)).digest == digest:
-        return newest
-    version = max([newest, *versions(target / WITHDRAWN)]) + 1
+    version = next_version(exported, target)
+    if (target / str(version)).is_dir():
+        return version
     scratch = target / f".incoming-{uuid.uuid4().hex}"
     try:
         shutil.copytree(exported, scratch)
         _sync(scratch)
         verify_folder(scratch)
         scratch.rename(target / str(version))
+        _sync_one(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return version
+
+
+def next_version(exported: Path, target: Path) -> int:
+    """The version under which a model is published: one more than any the target has ever had.
+
+    When the highest one already is this very model (a retry after a kill), that one.
+    Raises ArtifactError when the exported folder is not whole.
+    """
+    newest = max(versions(target), default=0)
+    digest = verify_folder(exported).digest
+    if newest and read_manifest(target / str(newest)).digest == digest:
+        return newest
+    return max([newest, *versions(target / WITHDRAWN)]) + 1
 
 
 def withdraw(target: Path, version: int) -> None:
     """Take a version out of the server's sight, keeping its files."""
     (target / WITHDRAWN).mkdir(exist_ok=True)
     (target / str(version)).rename(target / WITHDRAWN / str(version))
+    _sync_one(target)
 
 
 def restore(target: Path, version: int) -> None:
@@ -63,6 +76,11 @@ def versions(folder: Path) -> list[int]:
 
 def _sync(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    """A file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)

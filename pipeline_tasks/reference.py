@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline_tasks import config, observing, preparation, settings, training, variants
+from pipeline_tasks import config, deployment, observing, preparation, settings, training, variants
 from pipeline_tasks.core import registry
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -27,6 +27,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "export": variants.Export,
     "observation": observing.Observation,
     "observation: labels": observing.LabelSource,
+    "deployment": deployment.Deployment,
     "monitoring": settings.Monitoring,
     "retraining": settings.Retraining,
 }

@@ -8,6 +8,7 @@ PipelineError
 ├── TrainingError        change the data or the training settings
 ├── ArtifactError        rerun the step that makes the artifact
 ├── DeploymentError      read the target's answer; retried
+│   └── QuarantineError  train another model, or lift the quarantine
 └── TransientError       nothing to fix; retried
 """
 
@@ -55,6 +56,12 @@ class DeploymentError(PipelineError):
     """A target did not take the model, or the model it serves answers wrongly."""
 
     is_retryable = True
+
+
+class QuarantineError(DeploymentError):
+    """A model that was taken away for a fault was to be promoted again."""
+
+    is_retryable = False
 
 
 class TransientError(PipelineError):

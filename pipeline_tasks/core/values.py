@@ -58,7 +58,11 @@ class Champion(Frozen):
 
 
 class HistoryEntry(Frozen):
-    """One promotion, refusal, retraining decision or rollback: who, when, why."""
+    """One promotion, refusal, incident, retraining decision or rollback: who, when, why.
+
+    seconds: until a rollback had its effect. subject: the monitoring record that was decided on,
+    or what names the model that was taken away.
+    """
 
     at: str
     event: str
@@ -70,6 +74,7 @@ class HistoryEntry(Frozen):
     episode: str = ""
     version: int | None = None
     previous_version: int | None = None
+    seconds: float | None = None
 
 
 class MonitoringRecord(Frozen):

@@ -114,10 +114,13 @@ class Client:
                 )
             time.sleep(POLL_SECONDS)
 
+    def metrics(self) -> str:
+        """What the server counts, as Prometheus' text."""
+        return self._get("/monitoring/prometheus/metrics").text
+
     def memory_bytes(self) -> float:
         """The server's resident memory, from its metrics."""
-        text = self._get("/monitoring/prometheus/metrics").text
-        for line in text.splitlines():
+        for line in self.metrics().splitlines():
             if line.startswith("process_resident_memory_bytes"):
                 return float(line.split()[-1])
         return float("nan")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def ask(folder: Path, model: str, body: bytes) -> tuple[int, bytes]:
-    """Load `folder` as the server does and POST `body` to its :predict. Returns status and body.
+@contextmanager
+def loaded(folder: Path, model: str) -> Iterator[Callable[[bytes], tuple[int, bytes]]]:
+    """Load `folder` as the server does; what is yielded POSTs a body to its :predict.
 
-    Raises what loading raises: ArtifactError when the folder is not whole, TensorFlow's errors.
+    It returns status and body. Raises what loading raises: ArtifactError when the folder is not
+    whole, TensorFlow's errors.
     """
     from pipeline_tasks.serving.app import App
     from pipeline_tasks.serving.model import load
@@ -19,8 +23,10 @@ def ask(folder: Path, model: str, body: bytes) -> tuple[int, bytes]:
     versions = Versions(folder.parent)
     versions.adopt(load(folder, name=model, version=1))
     service = Service(versions, store=None)
+    app, path = App(service, labels=None), f"/v1/models/{model}:predict"
     try:
-        return asyncio.run(_post(App(service, labels=None), f"/v1/models/{model}:predict", body))
+        with asyncio.Runner() as runner:
+            yield lambda body: runner.run(_post(app, path, body))
     finally:
         service.close()
 

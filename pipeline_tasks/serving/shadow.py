@@ -50,6 +50,8 @@ class Shadow:
             return
         finally:
             slot.release()
+            counts.seconds.add(time.perf_counter() - began)
+        counts.nonfinite_rows += trial.nonfinite_rows(outputs, batch.rows)
         counts.shadow_rows += batch.rows
         counts.shadow_disagreements += trial.disagreements(answer.outputs, outputs, batch.rows)
         if self._predictions:

@@ -1,46 +1,48 @@
-"""Deploy: swap the candidate in, see it answer, and make it the champion."""
+"""Deploy: the candidate answers everything, and is the champion from now on."""
 
 from __future__ import annotations
 
 import json
-import logging
 
-from pipeline_tasks import logged, publishing
-from pipeline_tasks.core import clock, registry
+from pipeline_tasks import desired, quarantine, releasing
+from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
 from pipeline_tasks.run import Run, step
 from pipeline_tasks.validation import card
 
-log = logging.getLogger(__name__)
-
 
 @step(reads=("target",), reusable=False)
 def deploy(
-    run: Run, exported: Ref, verified: Ref, verdict: Ref, evaluation: Ref, model: Ref, prepared: Ref
+    run: Run,
+    published: Ref,
+    verified: Ref,
+    exported: Ref,
+    verdict: Ref,
+    evaluation: Ref,
+    model: Ref,
+    prepared: Ref,
 ) -> Ref:
-    """Publish the candidate as the next version, wait until traffic is answered by it, promote it.
+    """Let the candidate answer, wait until it does, and promote it.
 
-    When the target does not take it, the version is withdrawn and the champion stays.
+    When the target does not take it, the champion answers again.
     Writes the artifact `deployment`: deployment.json, and card.md, the version's model card.
-    Raises DeploymentError or TransientError, both of which are retried.
+    Raises QuarantineError for a model that was taken away before, and DeploymentError or
+    TransientError, both of which are retried.
     """
-    target = run.config.target
-    part = registry.part("targets", target.kind)
-    params = registry.params("targets", target.kind, target.settings())
+    quarantine.refuse(run, model)
     run.open(verified)
     source = run.open(exported)
     described = card.of(run, run.inputs)
-    part.check_ready(params, run)
-    with run.store.lock(run.config.name):
-        folder = part.folder(params, run)
-        logged.write(folder, run.config.logged)
-        version = publishing.publish(source, folder)
-        log.info("published version %s; waiting for the target to take it", version)
+    version = int(str(published.summary["version"]))
+    with releasing.target_of(run) as target:
+        target.check_ready()
+        before = run.store.champion(run.config.name)
+        target.serve(desired.settled(version))
         try:
-            part.confirm(params, run, version, source)
+            target.confirm(version, source)
         except BaseException:  # whatever it was, a version nobody has confirmed must not answer
-            publishing.withdraw(folder, version)
-            log.error("withdrew version %s: the champion stays as it was", version)
+            if before:
+                target.serve(desired.beside(before.version, version))
             raise
         champion = Champion(
             version=version,
@@ -51,7 +53,7 @@ def deploy(
             exported=exported,
             promoted_at=clock.text(clock.now()),
         )
-        previous = _promote(run, champion, str(verdict.summary.get("reasons", "")))
+        previous = _promote(run, champion, before, str(verdict.summary.get("reasons", "")))
     with run.write("deployment") as draft:
         content = {"version": version, "previous_version": previous}
         (draft.folder / "deployment.json").write_text(json.dumps(content))
@@ -60,12 +62,11 @@ def deploy(
     return draft.done()
 
 
-def _promote(run: Run, champion: Champion, reasons: str) -> int | None:
+def _promote(run: Run, champion: Champion, before: Champion | None, reasons: str) -> int | None:
     name = run.config.name
-    before = run.store.champion(name)
     run.store.set_champion(name, champion)
     if before and before.version == champion.version:
-        return None
+        return releasing.followed(run, champion.version)
     previous = before.version if before else None
     entry = HistoryEntry(
         at=champion.promoted_at,

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from pipeline_tasks import quarantine
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Answer, HistoryEntry, Ref, Verdict
@@ -18,6 +19,7 @@ from pipeline_tasks.run import Run, step
 def gate(run: Run, evaluation: Ref, model: Ref, approved_by: str = "") -> Ref:
     """Say yes or no to the candidate, with reasons; a refusal is no error.
 
+    A model in quarantine is refused until a person approves it, which lifts the quarantine.
     approved_by: the person who takes the candidate whatever the rules say; kept among the reasons.
     Writes the artifact `verdict`: verdict.json. A refusal is added to the pipeline's history.
     """
@@ -34,6 +36,10 @@ def _verdict(run: Run, evaluation: Ref, model: Ref, approved_by: str) -> Verdict
     if _is_champion(run, model):
         reason = "the candidate is the champion itself: nothing it depends on has changed"
         return Verdict(answer=Answer.NO, reasons=(reason,))
+    held = quarantine.found(run.store, run.config.name, model)
+    if held and not approved_by:
+        return Verdict(answer=Answer.NO, reasons=(f"this model is {quarantine.text(held)}",))
+    quarantine.lift(run, model, f"approved by {approved_by}")
     folder = run.open(evaluation)
     report: Any = read_json(folder / "evaluation.json")
     paired: Any = read_json(folder / "paired.json")

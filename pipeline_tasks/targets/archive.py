@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.desired import Desired
 from pipeline_tasks.run import Run
+
+UNWATCHED = "nobody asks an archive"
 
 
 class Params(Frozen):
@@ -21,5 +24,18 @@ def check_ready(params: Params, run: Run) -> None:
     """A folder is always ready."""
 
 
+def serve(params: Params, run: Run, wanted: Desired) -> None:
+    """The highest version in the folder is the champion; nobody has to be told."""
+
+
+def rehearse(params: Params, run: Run, version: int, exported: Path) -> None:
+    """Nobody can be asked."""
+
+
 def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
     """A folder that is there is deployed."""
+
+
+def counters(params: Params, run: Run) -> str:
+    """Nothing is counted."""
+    return ""

@@ -1,4 +1,4 @@
-"""A model server that watches the models folder: ours, or TensorFlow Serving."""
+"""Our model server, which watches the models folder; TensorFlow Serving may watch it as well."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline_tasks import golden
+from pipeline_tasks import desired, golden, models_config
 from pipeline_tasks.core.errors import DeploymentError
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.desired import Desired
 from pipeline_tasks.run import Run
 
 log = logging.getLogger(__name__)
 
+UNWATCHED = ""
 READY_SECONDS = 5
+ASK_SECONDS = 0.05
 
 
 class Params(Frozen):
@@ -37,8 +40,14 @@ def check_ready(params: Params, run: Run) -> None:
         client.check_alive()
 
 
-def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
-    """Wait until traffic is answered by `version`, and ask it the golden questions.
+def serve(params: Params, run: Run, wanted: Desired) -> None:
+    """Write the desired state, which servers read every second."""
+    desired.write(folder(params, run), wanted)
+    models_config.write(run.models, models_config.BASE_PATH)
+
+
+def rehearse(params: Params, run: Run, version: int, exported: Path) -> None:
+    """Ask `version`, by its number, the golden questions, while traffic is answered by another.
 
     Raises DeploymentError when the server refuses the version, takes too long or answers wrongly.
     """
@@ -48,13 +57,7 @@ def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
     instances, expected = golden.questions(exported)
     with Client(run.server) as client:
         client.wait_available(run.config.name, version, timeout_seconds=params.timeout_seconds)
-        found, answered_by, _ = client.predict(run.config.name, instances, is_probe=True)
-    if answered_by != version:
-        raise DeploymentError(
-            f"traffic for {run.config.name} is answered by version {answered_by}",
-            expected=f"version {version}",
-            fix=f"look at GET {run.server}/v1/models/{run.config.name} and the folders it watches",
-        )
+        found, _, _ = client.predict(run.config.name, instances, version=version, is_probe=True)
     worst = golden.compare(expected, found, who=f"version {version} behind {run.server}")
     log.info(
         "version %s answers %s golden questions within %.1e, %.1f s after it was published",
@@ -63,3 +66,35 @@ def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
         worst,
         time.monotonic() - began,
     )
+
+
+def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
+    """Wait until traffic is answered by `version`, and as the golden questions were.
+
+    Raises DeploymentError when another version answers for too long, or an answer is wrong.
+    """
+    from pipeline_tasks.serving.client import Client
+
+    instances, expected = golden.questions(exported)
+    name, deadline = run.config.name, time.monotonic() + params.timeout_seconds
+    with Client(run.server) as client:
+        client.wait_available(name, version, timeout_seconds=params.timeout_seconds)
+        found, answered_by, _ = client.predict(name, instances, is_probe=True)
+        while answered_by != version and time.monotonic() < deadline:
+            time.sleep(ASK_SECONDS)
+            found, answered_by, _ = client.predict(name, instances, is_probe=True)
+    if answered_by != version:
+        raise DeploymentError(
+            f"traffic for {name} is answered by version {answered_by}",
+            expected=f"version {version} within {params.timeout_seconds:g} s",
+            fix=f"look at GET {run.server}/v1/models/{name} and the folders it watches",
+        )
+    golden.compare(expected, found, who=f"version {version} behind {run.server}")
+
+
+def counters(params: Params, run: Run) -> str:
+    """The server's metrics. Raises TransientError when it does not answer."""
+    from pipeline_tasks.serving.client import Client
+
+    with Client(run.server, timeout_seconds=READY_SECONDS) as client:
+        return client.metrics()

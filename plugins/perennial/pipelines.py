@@ -8,9 +8,10 @@ from typing import Any
 
 from airflow.sdk import Asset, Param, get_parsing_context
 
-from pipeline_tasks import config
+from pipeline_tasks import config, releasing
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError
+from pipeline_tasks.run import default_store
 from pipeline_tasks.training import Training
 
 
@@ -62,6 +63,27 @@ def training_form(pipeline: PipelineConfig) -> dict[str, Param]:
         description="Ask a person: never, when the candidate is refused, or always.",
     )
     return form | {"force": force, "approval": approval, "reason": reason}
+
+
+def rollback_form(pipeline: PipelineConfig) -> dict[str, Param]:
+    """The trigger form of a rollback: the versions there are, each with what is known of it."""
+    known = releasing.known(default_store(), pipeline)
+    version = Param(
+        None,
+        type=["null", "integer"],
+        enum=[None, *known],
+        values_display={str(number): text for number, text in known.items()},
+        title="Version",
+        description="The version that shall answer; empty for the last good one before this, or, "
+        "while a candidate is on trial, for the end of its trial.",
+    )
+    reason = Param(
+        type="string",
+        minLength=3,
+        title="Reason",
+        description="Why: it is kept in the history, with your name.",
+    )
+    return {"version": version, "reason": reason}
 
 
 def asset(pipeline: PipelineConfig, kind: str) -> Asset:

@@ -104,7 +104,16 @@ CONTRACTS = {
     "metrics": ("compute",),
     "transforms": ("Params", "learn"),
     "detectors": ("Params", "compare"),
-    "targets": ("Params", "folder", "check_ready", "confirm"),
+    "targets": (
+        "Params",
+        "UNWATCHED",
+        "folder",
+        "check_ready",
+        "serve",
+        "rehearse",
+        "confirm",
+        "counters",
+    ),
     "notifiers": ("Params", "notify"),
 }
 

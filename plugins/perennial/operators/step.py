@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
@@ -19,6 +19,8 @@ from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run
 from pipeline_tasks.training import Training
 
+Result = TypeVar("Result")
+
 
 class StepOperator(BaseOperator):
     """Runs `pipeline_tasks.steps.<step>` and passes on a reference to the artifact it left.
@@ -26,8 +28,8 @@ class StepOperator(BaseOperator):
     :param step: the step's name, which is the task's id unless told otherwise
     :param pipeline: the pipeline as its file says; passed by value, so that what ran is what the
         task's rendered template shows
-    :param inputs: the step's arguments, each by the id of the task that leaves it in XCom; the
-        order of the tasks is drawn by the DAG
+    :param inputs: the step's arguments, each by the id of the task that leaves it in XCom, or by
+        several, of which the last that left something counts; the order is drawn by the DAG
     :param from_params: the step's arguments that the trigger form asks for
     :param given: the step's arguments by value; what a mapped task is expanded over
     """
@@ -41,7 +43,7 @@ class StepOperator(BaseOperator):
         *,
         step: str,
         pipeline: PipelineConfig,
-        inputs: Mapping[str, str] | None = None,
+        inputs: Mapping[str, str | Sequence[str]] | None = None,
         from_params: Sequence[str] = (),
         given: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -57,16 +59,20 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step. A mistake that a retry cannot mend fails the task at once."""
+        ref = self.call(loop.function(self.step), context)
+        self._tell_assets(context, ref)
+        return ref.model_dump(mode="json")
+
+    def call(self, function: Callable[..., Result], context: Context) -> Result:
+        """Call a function of the step with its run and arguments; its errors become Airflow's."""
         logging.getLogger("pipeline_tasks").setLevel(logging.INFO)
         try:
-            ref = loop.function(self.step)(self._run(context), **self._arguments(context))
+            return function(self._run(context), **self._arguments(context))
         except PipelineError as error:
             kind = AirflowException if error.is_retryable else AirflowFailException
             raise kind(f"{type(error).__name__}: {error}") from None
         except ValidationError as error:
             raise AirflowFailException(f"a parameter is not what it must be: {error}") from None
-        self._tell_assets(context, ref)
-        return ref.model_dump(mode="json")
 
     def _run(self, context: Context) -> Run:
         params = context["params"]
@@ -81,12 +87,18 @@ class StepOperator(BaseOperator):
 
     def _arguments(self, context: Context) -> dict[str, Any]:
         asked = {name: context["params"][name] for name in self.from_params}
-        pulled = {name: context["ti"].xcom_pull(task) for name, task in self.inputs.items()}
+        pulled = {name: self._pulled(context, task) for name, task in self.inputs.items()}
         given = {
             name: Ref.model_validate(value) if isinstance(value, dict) else value
             for name, value in pulled.items()
         }
         return given | asked | self.given
+
+    def _pulled(self, context: Context, tasks: str | Sequence[str]) -> Any:
+        if isinstance(tasks, str):
+            return context["ti"].xcom_pull(tasks)
+        found = [context["ti"].xcom_pull(task) for task in tasks]
+        return next((left for left in reversed(found) if left is not None), None)
 
     def _tell_assets(self, context: Context, ref: Ref) -> None:
         for outlet in self.outlets:
@@ -105,12 +117,18 @@ class DecisionOperator(StepOperator):
     def follow(self, context: Context, ref: dict[str, Any]) -> dict[str, Any]:
         """Go on after a yes, skip what follows after anything else."""
         verdict = ref["summary"]
-        if verdict["answer"] == "yes":
+        is_yes = verdict["answer"] == "yes"
+        skipped = self.skipped(is_yes=is_yes)
+        self.log.info("%s: %s", verdict["answer"], verdict["reasons"])
+        if is_yes and not skipped:
             return ref
-        self.log.info("%s: %s; what follows is skipped", verdict["answer"], verdict["reasons"])
+        self.log.info("skipped: %s", ", ".join(sorted(skipped)))
         context["ti"].xcom_push("return_value", ref)
-        tasks = sorted(self.downstream_task_ids)
-        raise DownstreamTasksSkipped(tasks=tasks)  # type: ignore[no-untyped-call]
+        raise DownstreamTasksSkipped(tasks=sorted(skipped))  # type: ignore[no-untyped-call]
+
+    def skipped(self, *, is_yes: bool) -> set[str]:
+        """The tasks that do not run after this answer."""
+        return set() if is_yes else set(self.downstream_task_ids)
 
 
 @cache

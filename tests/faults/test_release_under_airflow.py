@@ -1,0 +1,226 @@
+"""Releases under a real Airflow: promoted, taken away, and alive after its processes are killed.
+
+Airflow is started once for the module; its tests share one history and run in the order of the
+file.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+import yaml
+
+from pipeline_tasks import desired
+from tests.deployment.conftest import Traffic, bad
+from tests.live import Live
+from tests.small import csv_text
+
+TRAIN, ROLLBACK = "fruit__train", "fruit__rollback"
+CANARY = {
+    "strategy": "canary",
+    "steps": [20, 60],
+    "step_minutes": 2,
+    "minimum_requests": 30,
+    "confidence": 0.95,
+    "error_margin": 0.1,
+    "bake_minutes": 0.05,
+}
+
+
+class Fruit:
+    """One pipeline under a running Airflow."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
+        self.path = live.pipelines / "fruit.yaml"
+        rows = live.pipelines / "rows.csv"
+        rows.write_text(csv_text())
+        self._content = {
+            "schedule": None,
+            "paused": False,
+            "retries": 1,
+            "source": {"kind": "csv", "path": str(rows)},
+            "columns": {
+                "width": {"type": "number", "min": -10, "max": 10},
+                "height": {"type": "number", "nullable": True},
+                "colour": {"type": "category", "values": ["red", "green", "blue"]},
+            },
+            "label": {"name": "kind", "classes": [0, 1]},
+            "model": bad("good"),
+            "promotion": {"minimum": 0.0, "margin": 1.0, "slice_margin": 1.0},
+            "metrics": ["accuracy"],
+            "evaluation": {"bootstrap": 0, "importance": False},
+            "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.03},
+            "monitoring": {"schedule": "0 3 * * *"},
+            "deployment": {"bake_minutes": 0.02},
+        }
+        self.change()
+
+    def change(self, **content: object) -> None:
+        """Replace top-level keys of the file, and wait until Airflow draws it."""
+        self._content |= content
+        self.path.write_text(yaml.safe_dump(self._content))
+
+    def drawn(self) -> set[str]:
+        """The tasks of the training DAG as Airflow knows it now."""
+        found = self.live.api().get(f"/api/v2/dags/{TRAIN}/tasks")
+        return {one["task_id"] for one in found.json().get("tasks", [])}
+
+    def states(self, run: str) -> dict[str, str]:
+        """Each task's state."""
+        path = f"/api/v2/dags/{TRAIN}/dagRuns/{run}/taskInstances"
+        found = self.live.api().get(path).raise_for_status().json()["task_instances"]
+        return {one["task_id"]: one["state"] for one in found}
+
+    def follow(self, dag: str, run: str) -> str:
+        """Wait for the run's end; its state."""
+        return self.live.airflow().follow(dag, run, lambda *_: None, timeout_seconds=240)
+
+    def train(self) -> tuple[str, dict[str, str]]:
+        """One run to its end: its id, and the state of each task."""
+        run = self.live.airflow().trigger(TRAIN)
+        state = self.follow(TRAIN, run)
+        assert state == "success", self.states(run)
+        return run, self.states(run)
+
+    def wait_for_state(self, run: str, task: str, state: str) -> None:
+        """Wait until a task of the run is in that state."""
+        self.live.wait_for(lambda: self.states(run).get(task) == state, f"{task} {state}")
+
+    def champion(self) -> int:
+        """The champion's version."""
+        champion = self.live.store.champion("fruit")
+        assert champion is not None
+        return champion.version
+
+    def asked_of(self) -> desired.Desired:
+        """What servers are told."""
+        return desired.read(self.live.home / "models" / "fruit")
+
+    def traffic(self) -> Traffic:
+        """Clients that ask while the block runs."""
+        return Traffic(self.live.local.server, "fruit")
+
+    def kill(self, word: str) -> None:
+        """SIGKILL to one of Airflow's components; the launcher starts it again."""
+        for process in self.live.family():
+            command = process.cmdline()
+            if word in command and any(part.endswith("airflow") for part in command):
+                for one in [*process.children(recursive=True), process]:
+                    try:
+                        os.kill(one.pid, signal.SIGKILL)
+                    except (ProcessLookupError, psutil.NoSuchProcess):
+                        continue
+                return
+        raise AssertionError(f"no {word} runs")
+
+
+@pytest.fixture(scope="module")
+def fruit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fruit]:
+    live = Live(tmp_path_factory.mktemp("release"))
+    found = Fruit(live)
+    live.start("up")
+    try:
+        live.wait_until_up()
+        live.airflow().wait_for_dag(TRAIN)
+        yield found
+    finally:
+        live.stop()
+
+
+def test_a_first_version_bakes_and_there_is_nothing_to_withdraw(fruit):
+    _, states = fruit.train()
+    assert (states["deploy"], states["bake"], states["withdraw"]) == (
+        "success",
+        "success",
+        "skipped",
+    )
+    assert (fruit.champion(), fruit.asked_of()) == (1, desired.settled(1))
+
+
+def test_a_canary_survives_the_death_of_triggerer_and_scheduler_and_is_promoted(fruit):
+    fruit.change(model={"kind": "mlp", "hidden": [6]}, deployment=CANARY)
+    fruit.live.wait_for(lambda: "canary_60" in fruit.drawn(), "the canary's steps in the graph")
+    run = fruit.live.airflow().trigger(TRAIN)
+    # Without traffic the first step waits, deferred, until its time is over.
+    fruit.wait_for_state(run, "canary_20", "deferred")
+    assert fruit.asked_of().trial.percent == 20
+    fruit.kill("triggerer")
+    fruit.kill("scheduler")
+    with fruit.traffic() as traffic:
+        assert fruit.follow(TRAIN, run) == "success", fruit.states(run)
+    states = fruit.states(run)
+    done = {states[name] for name in ("publish", "canary_20", "canary_60", "deploy", "bake")}
+    assert (done, states["withdraw"]) == ({"success"}, "skipped")
+    assert (fruit.champion(), fruit.asked_of()) == (2, desired.settled(2))
+    assert traffic.failures == []
+    assert set(traffic.answered) == {1, 2}
+
+
+def test_a_bad_candidate_ends_green_with_its_reasons_and_in_quarantine(fruit):
+    fruit.change(model=bad("nan_far_away"))
+    with fruit.traffic() as traffic:
+        run, states = fruit.train()
+    assert (states["canary_20"], states["withdraw"]) == ("success", "success"), states
+    assert {states[name] for name in ("canary_60", "deploy", "bake")} == {"skipped"}
+    assert "answered with NaN or infinity" in fruit.live.task_log(TRAIN, run, "withdraw")
+    assert (fruit.champion(), fruit.asked_of()) == (2, desired.settled(2))
+    assert traffic.failures == []
+    assert fruit.live.store.history("fruit")[-1].event == "incident"
+    run, states = fruit.train()
+    assert (states["gate"], states["export"], states["withdraw"]) == (
+        "success",
+        "skipped",
+        "skipped",
+    )
+    assert "in quarantine since" in fruit.live.task_log(TRAIN, run, "gate")
+
+
+def test_a_rollback_from_the_form_ends_a_canary(fruit):
+    fruit.change(model={"kind": "mlp", "hidden": [7]})
+    run = fruit.live.airflow().trigger(TRAIN)
+    fruit.wait_for_state(run, "canary_20", "deferred")
+    back = fruit.live.airflow().trigger(ROLLBACK, reason="not today")
+    assert fruit.follow(ROLLBACK, back) == "success"
+    assert (fruit.champion(), fruit.asked_of()) == (2, desired.settled(2))
+    assert fruit.follow(TRAIN, run) == "success"
+    assert fruit.states(run)["deploy"] == "skipped"
+    assert "rolled back by admin: not today" in fruit.live.task_log(TRAIN, run, "withdraw")
+
+
+def test_a_breach_while_baking_rolls_back_by_itself(fruit):
+    fruit.change(
+        model=bad("nan_far_away"),
+        training={"epochs": 4, "batch_size": 32, "learning_rate": 0.03},
+        deployment={"strategy": "replace", "bake_minutes": 1},
+    )
+    fruit.live.wait_for(lambda: "canary_60" not in fruit.drawn(), "a graph without a canary")
+    with fruit.traffic() as traffic:
+        _run, states = fruit.train()
+    assert {states[name] for name in ("deploy", "bake", "withdraw")} == {"success"}
+    assert (fruit.champion(), fruit.asked_of()) == (2, desired.settled(2))
+    back = fruit.live.store.history("fruit")[-1]
+    assert (back.event, back.version, back.seconds is not None) == ("rollback", 2, True)
+    assert traffic.failures == []
+
+
+def test_the_rollback_form_names_the_versions_and_says_how_long_it_took(fruit):
+    def form():
+        found = fruit.live.api().get(f"/api/v2/dags/{ROLLBACK}/details").json()
+        return found["params"]["version"]["schema"]
+
+    fruit.live.wait_for(
+        lambda: form()["enum"][:1] == [None] and len(form()["enum"]) == 4, "the form"
+    )
+    assert "the champion now" in form()["values_display"]["2"]
+    run = fruit.live.airflow().trigger(ROLLBACK, version=1, reason="to see it go back")
+    assert fruit.follow(ROLLBACK, run) == "success"
+    assert fruit.champion() == 1
+    assert "seconds_to_effect" in fruit.live.task_log(ROLLBACK, run, "rollback")
+    content = {"logical_date": None, "conf": {"version": 99, "reason": "a mistake"}}
+    reply = fruit.live.api().post(f"/api/v2/dags/{ROLLBACK}/dagRuns", json=content)
+    assert reply.status_code == 400
