@@ -140,8 +140,8 @@ class App:
         verb = match["verb"].lower()
         asked = {
             **_model_of(match),
-            "key": headers.get(b"perennial-key", b"").decode("latin-1"),
-            "request_id": headers.get(b"x-request-id", b"").decode("latin-1")[:128],
+            "request_id": headers.get(b"x-request-id", b"").decode(errors="replace")[:128],
+            "key": headers.get(b"perennial-key", b"").decode(errors="replace"),
             "is_probe": headers.get(b"perennial-probe") == b"true",
         }
         try:
