@@ -38,6 +38,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     arguments.limits = Limits(
         requests=arguments.maximum_requests,
         connections=arguments.maximum_connections,
+        head_seconds=min(Limits.head_seconds, arguments.request_seconds),
         request_seconds=arguments.request_seconds,
     )
     return arguments

@@ -54,7 +54,7 @@ MESSAGES: messages.Fields = {
 }
 DTYPES = {1: "FLOAT", 2: "DOUBLE", 3: "INT32", 4: "UINT8", 5: "INT16", 6: "INT8", 7: "STRING"}
 DTYPES |= {8: "COMPLEX64", 9: "INT64", 10: "BOOL", 14: "BFLOAT16", 17: "UINT16", 18: "COMPLEX128"}
-DTYPES |= {19: "HALF", 20: "RESOURCE", 21: "VARIANT", 22: "UINT32", 23: "UINT64"}
+DTYPES |= {0: "INVALID", 19: "HALF", 20: "RESOURCE", 21: "VARIANT", 22: "UINT32", 23: "UINT64"}
 
 
 @dataclass(frozen=True)
