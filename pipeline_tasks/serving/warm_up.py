@@ -123,11 +123,11 @@ def _message(name: str) -> Any:
         for field, (number, kind) in fields.items():
             one = made.field.add(name=field, number=number)
             one.label = types.LABEL_REPEATED if kind[0] == "*" else types.LABEL_OPTIONAL
-            kind = kind.lstrip("*")
-            if kind in MESSAGES:
-                one.type, one.type_name = types.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
+            type_name = kind.lstrip("*")
+            if type_name in MESSAGES:
+                one.type, one.type_name = types.TYPE_MESSAGE, f".{PACKAGE}.{type_name}"
             else:
-                one.type = getattr(types, f"TYPE_{kind.upper()}")
+                one.type = getattr(types, f"TYPE_{type_name.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
