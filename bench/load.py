@@ -1,7 +1,8 @@
 """Keep-alive HTTP load of one kind of request, in a process of its own: JSON in, JSON out.
 
 stdin: {"port", "request" (base64 of the whole request), "connections", "seconds"}.
-stdout: {"requests" (timed), "answered" (all), "failures", "seconds", "cpu_seconds", "latencies_ms" (p50, p99, largest)}.
+stdout: {"requests" (timed), "answered" (all), "failures", "seconds", "cpu_seconds",
+"latencies_ms" (p50, p99, largest)}.
 Every connection has one request under way at a time. Only 127.0.0.1 is asked.
 """
 

@@ -41,13 +41,17 @@ LITERT, TENSORFLOW, PEER = "LiteRT", "TensorFlow", "FastAPI"
 
 @dataclass(frozen=True)
 class Measured:
-    """One server under one load. latencies_ms: p50, p99, largest."""
+    """One server under one load. latencies_ms: p50, p99, largest; peak_mb: so far."""
 
     per_second: float
     cpu_us: float
     latencies_ms: Sequence[float]
     failures: int
     generator_busy: float
+    peak_mb: float
+
+
+Found = dict[str, dict[int, Measured]]
 
 
 def main() -> None:
@@ -59,16 +63,14 @@ def main() -> None:
         folder = Path(name)
         exported = _export(folder)
         floors = {one: _floor(exported, one) for one in ("litert", "tensorflow")}
-        found: dict[str, dict[int, Measured]] = {}
-        memory: dict[str, float] = {}
+        found: Found = {}
         for server in (LITERT, TENSORFLOW, PEER):
             with _running(server, folder, exported) as (port, process):
                 found[server] = {}
                 for count in _loads(server, most):
                     found[server][count] = _load(port, process, count)
                     say(f"{server}, {count} connections: {found[server][count]}")
-                memory[server] = _memory_mb(process)
-    _show(found, memory, floors)
+    _show(found, floors)
 
 
 def _loads(server: str, most_files: int) -> Sequence[int]:
@@ -154,6 +156,7 @@ def _load(port: int, process: psutil.Process, connections: int) -> Measured:
         latencies_ms=reply["latencies_ms"],
         failures=reply["failures"],
         generator_busy=round(reply["cpu_seconds"] / reply["seconds"], 2),
+        peak_mb=_peak_mb(process),
     )
 
 
@@ -162,7 +165,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def _memory_mb(process: psutil.Process) -> float:
+def _peak_mb(process: psutil.Process) -> float:
     """The most it ever had in memory."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
@@ -176,10 +179,8 @@ def _free_port() -> int:
         return port
 
 
-def _show(
-    found: dict[str, dict[int, Measured]], memory: dict[str, float], floors: dict[str, float]
-) -> None:
-    table = Table(title="Serving", caption=_ratios(found, memory))
+def _show(found: Found, floors: dict[str, float]) -> None:
+    table = Table(title="Serving", caption=_ratios(found))
     for title in ("server", "connections", "requests/s", "CPU us", "p50 ms", "p99 ms", "failures",
                   "generator busy", "peak MB"):  # fmt: skip
         table.add_column(title, justify="left" if title == "server" else "right")
@@ -188,7 +189,7 @@ def _show(
             numbers = (one.per_second, one.cpu_us, *one.latencies_ms[:2], one.failures)
             table.add_row(
                 server, f"{count:,}", *map(str, numbers), f"{one.generator_busy:.0%}",
-                str(memory[server]),
+                str(one.peak_mb),
             )  # fmt: skip
     for backend, cpu_us in floors.items():
         table.add_row(f"{backend}, in process", "", "", f"{cpu_us:.1f}", "", "", "", "", "")
@@ -200,22 +201,22 @@ def _show(
             server: {str(count): vars(one) for count, one in loads.items()}
             for server, loads in found.items()
         },
-        "peak_mb": memory,
         "in_process_cpu_us": floors,
     }
     print(json.dumps(result))
 
 
-def _ratios(found: dict[str, dict[int, Measured]], memory: dict[str, float]) -> str:
+def _ratios(found: Found) -> str:
     peer = found[PEER][64]
     lines = []
     for server, aim in ((LITERT, 5), (TENSORFLOW, 2)):
         ours = found[server][64]
         lines.append(
-            f"{server} at 64 connections: {ours.per_second / peer.per_second:.1f} x {PEER}'s requests "
-            f"a second, {peer.cpu_us / ours.cpu_us:.1f} x less CPU each (aim {aim} x)"
+            f"{server} at 64 connections: {ours.per_second / peer.per_second:.1f} x {PEER}'s "
+            f"requests a second, {peer.cpu_us / ours.cpu_us:.1f} x less CPU each (aim {aim} x)"
         )
-    lines.append(f"Memory on LiteRT: {memory[LITERT] / memory[PEER]:.2f} x {PEER}'s (aim 0.2 x)")
+    memory = found[LITERT][64].peak_mb / peer.peak_mb
+    lines.append(f"Memory on LiteRT: {memory:.2f} x {PEER}'s (aim 0.2 x)")
     return "\n".join(lines)
 
 
