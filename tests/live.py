@@ -157,6 +157,7 @@ class Live:
                 "promotion": {"minimum": 0.999 if name == "strict" else 0.0},
                 "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.03},
                 "monitoring": {"schedule": "0 3 * * *"},
+                "deployment": {"bake_minutes": 0.02},
                 "tuning": {
                     "parameters": {"training.learning_rate": {"low": 0.001, "high": 0.1}},
                     "trials": 4,

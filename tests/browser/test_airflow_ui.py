@@ -14,7 +14,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHOTS = Path(os.environ.get("PERENNIAL_SCREENSHOTS") or "var/screenshots")
-LOOP = ["ingest", "check", "prepare", "train", "evaluate", "gate", "export", "verify", "deploy"]
+LOOP = ["ingest", "check", "prepare", "train", "evaluate", "gate", "export", "verify"]
+LOOP += ["publish", "deploy", "bake"]
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
 

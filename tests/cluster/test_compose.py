@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline_tasks import models_config
 from tests.server import PROJECT, environment
 
 COMPOSE = PROJECT / "docker-compose.yaml"
@@ -129,12 +130,14 @@ def test_the_gateway_wants_the_token_that_the_workers_send(services):
     assert "--behind-proxy" not in services["gateway"]["command"]
 
 
-def test_tensorflow_serving_watches_the_default_pipelines_folder(services):
-    command = services["tensorflow-serving"]["command"]
-    [path] = [word.split("=")[1] for word in command if word.startswith("--model_base_path")]
-    assert path == "/models/digits"
+def test_tensorflow_serving_follows_the_config_that_deployments_write(services):
+    command = dict(word[2:].split("=") for word in services["tensorflow-serving"]["command"])
+    config = f"{models_config.BASE_PATH}/{models_config.FILE}"
+    assert command["model_config_file"] == config
+    assert int(command["model_config_file_poll_wait_seconds"]) > 0
     assert "models:/models:ro" in services["tensorflow-serving"]["volumes"]
-    assert (PROJECT / "dags" / "pipelines" / "digits.yaml").is_file()
+    address = f"http://tensorflow-serving:{command['rest_api_port']}"
+    assert services["worker"]["environment"]["PERENNIAL_TF_SERVING"] == address
 
 
 def test_dependencies_and_addresses_name_services_that_exist(services):

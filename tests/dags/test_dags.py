@@ -16,7 +16,8 @@ from tests.server import PROJECT, environment
 
 HEAVY = ["tensorflow", "keras", "pandas", "numpy", "sklearn", "scipy", "matplotlib", "pandera"]
 FILES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
-LOOP = ["ingest", "check", "prepare", "train", "evaluate", "gate", "export", "verify", "deploy"]
+LOOP = ["ingest", "check", "prepare", "train", "evaluate", "gate", "export", "verify"]
+RELEASE = ["publish", "deploy", "bake"]
 THREE_MISTAKES = """\
 source: {kind: cvs, path: rows.csv}
 columns:
@@ -61,10 +62,35 @@ def test_one_pipeline_file_is_its_dags(dags):
 
 
 def test_the_training_loop_is_one_chain_from_data_to_deployment(dags):
-    dag = dags["digits__train"]
-    assert chain(dag) == LOOP
-    for earlier, later in itertools.pairwise(LOOP):
-        assert dag.get_task(earlier).downstream_task_ids == {later}
+    assert_one_chain(dags["digits__train"], [*LOOP, *RELEASE], release=RELEASE)
+
+
+def assert_one_chain(dag, tasks, *, release):
+    """A chain, and beside its last part the task that takes the candidate away again."""
+    assert chain(dag) == [*tasks, "withdraw"]
+    for earlier, later in itertools.pairwise(tasks):
+        also = {"withdraw"} if earlier in release else set()
+        assert dag.get_task(earlier).downstream_task_ids == {later} | also
+    assert dag.get_task(tasks[-1]).downstream_task_ids == {"withdraw"}
+    assert dag.get_task("withdraw").trigger_rule == "all_done"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "trial"),
+    [
+        ({"strategy": "canary", "steps": [0.5, 10]}, ["canary_0.5", "canary_10"]),
+        ({"strategy": "shadow"}, ["shadow"]),
+    ],
+)
+def test_each_step_of_a_trial_is_a_task_that_waits_without_a_slot(tmp_path, deployment, trial):
+    content = yaml.safe_load((PROJECT / "dags" / "pipelines" / "digits.yaml").read_text())
+    (tmp_path / "tried.yaml").write_text(yaml.safe_dump(content | {"deployment": deployment}))
+    found, errors = read(tmp_path)
+    assert not errors
+    release = ["publish", *trial, "deploy", "bake"]
+    assert_one_chain(found["tried__train"], [*LOOP, *release], release=release)
+    for name in [*trial, "bake"]:
+        assert type(found["tried__train"].get_task(name)).__name__ == "WatchOperator"
 
 
 def test_the_other_dags_are_chains_too(dags):

@@ -53,17 +53,17 @@ def frozen_server(live):
     live.wait_for(lambda: Client(live.local.server).states("digits"), "the server's answer")
 
 
-def test_a_server_that_is_down_at_deploy_is_retried_then_a_clear_failure(live, frozen_server):
+def test_a_server_that_is_down_at_publish_is_retried_then_a_clear_failure(live, frozen_server):
     run = live.airflow().trigger("small__train")
     live.wait_for(
-        lambda: tasks(live, "small__train", run).get("deploy", {}).get("state") == "up_for_retry",
+        lambda: tasks(live, "small__train", run).get("publish", {}).get("state") == "up_for_retry",
         "a retry",
     )
     assert follow(live, "small__train", run) == "failed"
     found = tasks(live, "small__train", run)
     assert found["verify"]["state"] == "success"
-    assert (found["deploy"]["state"], found["deploy"]["try_number"]) == ("failed", 2)
-    log = live.task_log("small__train", run, "deploy", 2)
+    assert (found["publish"]["state"], found["publish"]["try_number"]) == ("failed", 2)
+    log = live.task_log("small__train", run, "publish", 2)
     assert "no answer from the model server at" in log
     assert "what to do" in log
     assert live.store.champion("small") is None
@@ -106,13 +106,11 @@ def test_a_rollback_from_the_form_answers_with_the_earlier_version_and_forth_aga
     assert live.store.champion("digits") == before
 
 
-def test_a_rollback_to_nowhere_fails_at_once_and_changes_nothing(live):
-    before = live.store.champion("digits")
-    run = live.airflow().trigger("digits__rollback", reason="a mistake", version=99)
-    assert follow(live, "digits__rollback", run) == "failed"
-    assert tasks(live, "digits__rollback", run)["rollback"]["try_number"] == 1
-    assert "cannot roll digits back" in live.task_log("digits__rollback", run, "rollback")
-    assert live.store.champion("digits") == before
+def test_a_rollback_to_nowhere_is_refused_by_the_form(live):
+    content = {"logical_date": None, "conf": {"version": 99, "reason": "a mistake"}}
+    reply = live.api().post("/api/v2/dags/digits__rollback/dagRuns", json=content)
+    assert reply.status_code == 400
+    assert "99 is not one of" in reply.text
 
 
 def test_a_form_with_a_value_out_of_range_is_refused_before_it_runs(live):
