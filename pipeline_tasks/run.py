@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from pipeline_tasks.config import PROJECT, PipelineConfig
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.fingerprint import fingerprint
-from pipeline_tasks.core.store import Draft, Store
+from pipeline_tasks.core.store import Draft, Store, store_at
 from pipeline_tasks.core.values import Ref, Scalar
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ def home() -> Path:
 
 
 def default_store() -> Store:
-    """The artifact store: PERENNIAL_STORE, or `store/` in the home folder."""
-    return Store(Path(os.environ.get("PERENNIAL_STORE") or home() / "store"))
+    """The artifact store: PERENNIAL_STORE, a folder or a URI, or `store/` in the home folder."""
+    return store_at(os.environ.get("PERENNIAL_STORE") or str(home() / "store"), home())
 
 
 def models_folder() -> Path:
