@@ -28,7 +28,7 @@ class Bucket:
     """Text and files by key. Raises ConfigError or TransientError, without any secret."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = re.sub(r"//[^/@]*:[^/@]*@", "//", uri.rstrip("/"))
+        self.uri = re.sub(r"//[^@]*:[^@]*@", "//", uri.rstrip("/"))
         if self.uri != uri.rstrip("/"):
             raise ConfigError(
                 f"PERENNIAL_STORE has a password in it: {self.uri}",
@@ -130,7 +130,7 @@ class Bucket:
         raise told
 
     def _explained(self, error: Exception, doing: str) -> PipelineError:
-        text = re.sub(r"//[^/@\s]*@", "//", str(error)) or type(error).__name__
+        text = re.sub(r"//[^@\s]*@", "//", str(error)) or type(error).__name__
         if isinstance(error, ImportError):
             return ConfigError(f"{doing}: {text}", fix="install that package where this runs")
         if isinstance(error, ValueError) and "rotocol" in text:
