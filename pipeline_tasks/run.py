@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 PARTS = {
     "source": "sources",
     "model": "models",
+    "storage": "storages",
     "target": "targets",
 }
 
@@ -179,9 +180,8 @@ def _foreign_code(config: PipelineConfig, reads: Sequence[str]) -> str:
 
 
 def _part_modules(config: PipelineConfig, reads: Sequence[str]) -> list[str]:
-    modules = [
-        f"pipeline_tasks.{PARTS[key]}.{getattr(config, key).kind}" for key in reads if key in PARTS
-    ]
+    named = {key: getattr(config, key) for key in reads if key in PARTS}
+    modules = [f"pipeline_tasks.{PARTS[key]}.{part.kind}" for key, part in named.items() if part]
     if "metrics" in reads:
         modules += [f"pipeline_tasks.metrics.{kind}" for kind in config.metrics]
     return modules

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import rows
+from pipeline_tasks import rows, storages
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.learning import load_tensorflow
@@ -39,7 +39,7 @@ def export(run: Run, model: Ref, prepared: Ref) -> Ref:
     module.variables_of_the_network = list(network_model.weights)
     served = tf.function(answer, autograph=False)
     concrete = served.get_concrete_function(**encoding.signature(run.config))
-    columns = rows.read_arrays(folder / "test.npz")
+    columns = storages.read(folder, "test")
     columns.pop(rows.LABEL)
     with run.write("exported") as draft:
         tf.saved_model.save(module, str(draft.folder), signatures={SIGNATURE: concrete})
