@@ -167,12 +167,16 @@ def _part(path: Path) -> Part:
 
 
 def _digest(slices: Iterable[NDArray[Any]]) -> str:
-    """Of a column, however it is sliced."""
+    """Of a column, however it is sliced; what is missing is equal, whichever NaN it is."""
+    import numpy as np
+
     digest = hashlib.sha256()
     for values in slices:
         if values.dtype.kind == "O":
             texts = [str(value).encode() for value in values]
             digest.update(b"".join(len(text).to_bytes(8) + text for text in texts))
+        elif values.dtype.kind == "f" and values.ndim == 1:
+            digest.update(np.where(np.isnan(values), np.float32(np.nan), values).tobytes())
         else:
             digest.update(values.tobytes())
     return digest.hexdigest()

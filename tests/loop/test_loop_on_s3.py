@@ -27,6 +27,7 @@ def made(tmp_path_factory):
             monitoring={"minimum_rows": 100, "quality_drop": 0.05},
             retraining={"recent_share": 0.4, "cooldown_minutes": 0},
             tuning=TUNING,
+            storage={"kind": "parquet"},
         )
         made.uri = s3.bucket(address, patch)
         patch.setenv("PERENNIAL_STORE", made.uri)
