@@ -9,7 +9,7 @@
 
 Where nothing can be renamed, whatever is whole becomes so by one object that is written last.
 Wants of the other side that a listing shows what has been written, and that an object can be
-written on the condition that there is none: S3 and what speaks its protocol, or Google's.
+written on the condition that there is none, as S3 does and what speaks its protocol.
 """
 
 from __future__ import annotations

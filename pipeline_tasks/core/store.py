@@ -243,8 +243,9 @@ class Store:
 
 def store_at(uri: str, home: Path) -> Store:
     """The store in a folder, or under a URI; then what is local to this machine is in `home`."""
-    if "://" not in uri:
-        return Store(Path(uri))
+    folder = uri.removeprefix("file://")
+    if "://" not in folder:
+        return Store(Path(folder))
     from pipeline_tasks.core.remote import Remote
 
     root = home / "remote" / safe_name(uri)

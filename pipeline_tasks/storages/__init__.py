@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_tasks import array_slices, rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
-from pipeline_tasks.core.errors import ArtifactError
+from pipeline_tasks.core.errors import ArtifactError, DataError
 from pipeline_tasks.core.fingerprint import digest_of_text
 from pipeline_tasks.core.values import Frozen
 
@@ -81,8 +81,8 @@ def has(folder: Path, part: str) -> bool:
 def read(folder: Path, part: str, only: Sequence[str] | None = None) -> rows.Arrays:
     """The arrays of one part as they were prepared, or only some of its columns.
 
-    Raises ArtifactError when they are no longer what they were, DataError or TransientError when
-    the storage does not answer.
+    Raises ArtifactError when they are no longer there or what they were, TransientError when the
+    storage does not answer.
     """
     kept = _kept(folder)
     if kept is None:
@@ -90,15 +90,17 @@ def read(folder: Path, part: str, only: Sequence[str] | None = None) -> rows.Arr
     params = registry.params("storages", kept.kind, kept.settings)
     known = kept.parts[part].columns
     names = [name for name in known if only is None or name in only]
-    module = registry.part("storages", kept.kind)
-    found: rows.Arrays = module.read(params, folder, kept, part, names)
+    module, fix = registry.part("storages", kept.kind), "run with `force`: it prepares them again"
+    try:
+        found: rows.Arrays = module.read(params, folder, kept, part, names)
+    except DataError as error:
+        what = f"the rows of {part} cannot be read from storage {kept.kind}: {error.what}"
+        raise ArtifactError(what, expected="what prepare kept there", fix=fix) from None
     for name, array in found.items():
         if _digest([array]) != known[name].digest:
-            raise ArtifactError(
-                f"storage {kept.kind}: column {name} of {part} is not what was prepared",
-                expected=f"{kept.parts[part].rows} rows of digest {known[name].digest}",
-                fix="prepare again: run with `force`",
-            )
+            what = f"storage {kept.kind}: column {name} of {part} is not what was prepared"
+            expected = f"{kept.parts[part].rows} rows of digest {known[name].digest}"
+            raise ArtifactError(what, expected=expected, fix=fix)
     return found
 
 

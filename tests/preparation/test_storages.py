@@ -209,8 +209,9 @@ def test_a_table_that_is_gone_or_has_other_columns_is_told(tmp_path, pipeline, t
     with pytest.raises(DataError, match="name another table"):
         kept(tmp_path / "others", pipeline, others)
     table("DROP TABLE {t}")
-    with pytest.raises(DataError, match="storage") as caught:
+    with pytest.raises(ArtifactError, match="cannot be read from storage sql") as caught:
         storages.read(folder, "train")
+    assert "force" in caught.value.fix
     assert PASSWORD not in str(caught.value)
 
 
