@@ -65,10 +65,10 @@ def keep(params: Params, folder: Path, kept: storages.Kept, run: tuple[str, str]
     with _connected(params, "writing") as connected:
         tables = _Tables(params, next(iter(kept.parts.values())))
         tables.make(connected)
-        if not tables.has(connected, kept.digest):
-            for name in kept.parts:
-                for some in _slices(folder / f"{name}.npz", kept.digest, name):
-                    connected.execute(tables.rows.insert(), some)
+        tables.forget(connected, kept.digest)
+        for name in kept.parts:
+            for some in _slices(folder / f"{name}.npz", kept.digest, name):
+                connected.execute(tables.rows.insert(), some)
         tables.record(connected, run, kept)
     counts = ", ".join(f"{name} {part.rows}" for name, part in kept.parts.items())
     log.info("prepared rows are in table %s with _digest %s: %s", params.table, kept.digest, counts)
@@ -144,12 +144,9 @@ class _Tables:
                 fix="name another table in storage.table: its columns are the pipeline's",
             )
 
-    def has(self, connected: sa.Connection, digest: str) -> bool:
-        """Whether these very rows are there already, from another run or an earlier try."""
-        import sqlalchemy as sa
-
-        some = sa.select(self.runs.c.run).where(self.runs.c.digest == digest).limit(1)
-        return connected.execute(some).first() is not None
+    def forget(self, connected: sa.Connection, digest: str) -> None:
+        """Remove these rows, if they are there."""
+        connected.execute(self.rows.delete().where(self.rows.c[DIGEST] == digest))
 
     def record(self, connected: sa.Connection, run: tuple[str, str], kept: storages.Kept) -> None:
         """Say that the run prepared these rows; what it had prepared before goes."""
@@ -162,9 +159,9 @@ class _Tables:
         line["prepared_at"] = clock.text(clock.now())
         lines = [line | {"split": name, "rows": part.rows} for name, part in kept.parts.items()]
         connected.execute(self.runs.insert(), lines)
-        for digest in before:
-            if not self.has(connected, digest):
-                connected.execute(self.rows.delete().where(self.rows.c[DIGEST] == digest))
+        used = set(connected.scalars(sa.select(self.runs.c.digest).distinct()))
+        for digest in set(before) - used:
+            self.forget(connected, digest)
 
 
 def _slices(path: Path, digest: str, part: str) -> Iterator[list[dict[str, Any]]]:

@@ -196,11 +196,15 @@ def test_a_table_that_is_half_written_is_never_seen(tmp_path, pipeline, table):
         "DELETE FROM {t} WHERE _split = 'train' AND _row = 29",
     ],
 )
-def test_rows_that_were_altered_are_refused(tmp_path, pipeline, table, change):
+def test_rows_that_were_altered_are_refused_and_mended_by_the_next_run(
+    tmp_path, pipeline, table, change
+):
     folder = kept(tmp_path / "prepared", pipeline, few())
     table(change)
     with pytest.raises(ArtifactError, match="is not what was prepared"):
         storages.read(folder, "train")
+    kept(tmp_path / "again", pipeline, few())
+    assert len(storages.read(folder, "train")["width"]) == 30
 
 
 def test_a_table_that_is_gone_or_has_other_columns_is_told(tmp_path, pipeline, table):

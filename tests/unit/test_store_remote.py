@@ -35,11 +35,11 @@ def uri(server, monkeypatch):
 
 @pytest.fixture
 def machine(uri, tmp_path):
-    """The store as machine number so-and-so sees it; a holder of its lock is dead after 1.5 s."""
+    """The store as machine number so-and-so sees it; a holder of its lock is dead after 3 s."""
 
     def make(number: int = 1) -> Store:
         folder = tmp_path / f"machine {number}"
-        return Store(folder, Remote(uri, folder / ".cache", lease_seconds=1.5))
+        return Store(folder, Remote(uri, folder / ".cache", lease_seconds=3))
 
     return make
 
@@ -169,7 +169,7 @@ from pipeline_tasks.core.remote import Remote
 from pipeline_tasks.core.store import Store
 from tests.unit.test_store import champion
 folder = Path(sys.argv[2])
-store = Store(folder, Remote(sys.argv[1], folder / ".cache", lease_seconds=1.5))
+store = Store(folder, Remote(sys.argv[1], folder / ".cache", lease_seconds=3))
 with store.lock("p"):
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))
@@ -183,7 +183,7 @@ with store.lock("p"):
 
 
 def test_a_lock_is_kept_for_as_long_as_its_holder_lives(machine, uri, tmp_path):
-    holder = started(HOLD, uri, str(tmp_path / "holder"), "4")
+    holder = started(HOLD, uri, str(tmp_path / "holder"), "6")
     assert holder.stdout.readline() == "held\n"
     with machine().lock("p"):
         assert machine().champion("p") == champion(1)
