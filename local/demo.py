@@ -18,7 +18,7 @@ from local.environment import Local, LocalError
 from local.services import Services
 from pipeline_tasks import config
 from pipeline_tasks.core import clock
-from pipeline_tasks.core.store import RETRAINING, Store, write_text
+from pipeline_tasks.core.store import RETRAINING, store_at, write_text
 from pipeline_tasks.core.values import Answer, Champion, HistoryEntry, MonitoringRecord
 from pipeline_tasks.serving.client import Client
 
@@ -71,7 +71,7 @@ class _Loop:
         self._airflow = Airflow(local)
         self._client = Client(local.server)
         self._local = local
-        self._store = Store(Path(local.environment()["PERENNIAL_STORE"]))
+        self._store = store_at(local.environment()["PERENNIAL_STORE"], local.home)
         self._world = traffic.World(
             local.home / "demo-world.json", seed=len(self._store.history(NAME))
         )

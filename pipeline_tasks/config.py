@@ -51,6 +51,9 @@ class PipelineConfig(Frozen):
     drop_duplicates: bool = True
     split: Split = Split()
     preparation: Preparation = Preparation()
+    storage: Annotated[Part, part_of("storages")] | None = Field(
+        None, description="Where prepared rows are kept. Unless given: as arrays in the store."
+    )
     model: Annotated[Part, part_of("models")]
     training: Training = Training()
     tuning: Tuning | None = None

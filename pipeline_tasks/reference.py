@@ -34,6 +34,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 FOLDERS = {
     "sources": "`source: {kind: ...}`",
     "transforms": "`preparation: {features: {name: {kind: ...}}}`, and `outliers: {kind: ...}`",
+    "storages": "`storage: {kind: ...}`, if any",
     "models": "`model: {kind: ...}`",
     "metrics": "`metrics: [...]`",
     "detectors": "`monitoring: {detector: {kind: ...}}`",

@@ -170,22 +170,25 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             writer.write(name, array)
 
 
-def read_arrays(path: Path) -> Arrays:
-    """Every array of an npz file, by name."""
+def read_arrays(path: Path, only: Sequence[str] | None = None) -> Arrays:
+    """Every array of an npz file, by name, or only these."""
     import numpy as np
 
     with np.load(path, allow_pickle=False) as kept:
         arrays: Arrays = {}
         for name in kept.files:
+            key = name.removesuffix(ENDS).removesuffix(BYTES)
+            if only is not None and key not in only:
+                continue
             if name.endswith(ENDS):
-                key = name.removesuffix(ENDS)
-                arrays[key] = _prose(kept[f"{key}{BYTES}"].tobytes(), kept[name].tolist())
+                arrays[key] = prose(kept[f"{key}{BYTES}"].tobytes(), kept[name].tolist())
             elif not name.endswith(BYTES):
                 arrays[name] = kept[name]
     return arrays
 
 
-def _prose(content: bytes, ends: Sequence[int]) -> NDArray[np.object_]:
+def prose(content: bytes, ends: Sequence[int]) -> NDArray[np.object_]:
+    """Texts, an array of objects, from their bytes and where each of them ends."""
     import numpy as np
 
     array = np.empty(len(ends), dtype=object)

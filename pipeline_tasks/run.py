@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from pipeline_tasks.config import PROJECT, PipelineConfig
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.fingerprint import fingerprint
-from pipeline_tasks.core.store import Draft, Store
+from pipeline_tasks.core.store import Draft, Store, store_at
 from pipeline_tasks.core.values import Ref, Scalar
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 PARTS = {
     "source": "sources",
     "model": "models",
+    "storage": "storages",
     "target": "targets",
 }
 
@@ -36,8 +37,8 @@ def home() -> Path:
 
 
 def default_store() -> Store:
-    """The artifact store: PERENNIAL_STORE, or `store/` in the home folder."""
-    return Store(Path(os.environ.get("PERENNIAL_STORE") or home() / "store"))
+    """The artifact store: PERENNIAL_STORE, a folder or a URI, or `store/` in the home folder."""
+    return store_at(os.environ.get("PERENNIAL_STORE") or str(home() / "store"), home())
 
 
 def models_folder() -> Path:
@@ -179,9 +180,8 @@ def _foreign_code(config: PipelineConfig, reads: Sequence[str]) -> str:
 
 
 def _part_modules(config: PipelineConfig, reads: Sequence[str]) -> list[str]:
-    modules = [
-        f"pipeline_tasks.{PARTS[key]}.{getattr(config, key).kind}" for key in reads if key in PARTS
-    ]
+    named = {key: getattr(config, key) for key in reads if key in PARTS}
+    modules = [f"pipeline_tasks.{PARTS[key]}.{part.kind}" for key, part in named.items() if part]
     if "metrics" in reads:
         modules += [f"pipeline_tasks.metrics.{kind}" for kind in config.metrics]
     return modules

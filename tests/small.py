@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from pipeline_tasks import config, loop
-from pipeline_tasks.core.store import Store
+from pipeline_tasks.core.store import store_at
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run
 
@@ -18,18 +18,19 @@ ROWS = 400
 
 @dataclass
 class Small:
-    """Where everything of one small pipeline is."""
+    """Where everything of one small pipeline is; the store is in the folder, or under `uri`."""
 
     folder: Path
     csv: Path
     yaml: Path
+    uri: str = ""
 
     def run(self, run_id: str = "run", **changes: object) -> Run:
         """A run of the pipeline as its file says now."""
         return Run(
             config=config.load(self.yaml),
             id=run_id,
-            store=Store(self.folder / "store"),
+            store=store_at(self.uri or str(self.folder / "store"), self.folder / "home"),
             models=self.folder / "models",
             **changes,  # type: ignore[arg-type]
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -14,6 +14,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 PACKAGE = Path(__file__).parent.parent
+IMPORT = re.compile(
+    rf"^[ \t]*(?:from[ \t]+({PACKAGE.name}[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|.+)"
+    rf"|import[ \t]+({PACKAGE.name}[\w.]*))",
+    re.MULTILINE,
+)
 LIBRARIES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn")
 
 
@@ -89,9 +94,10 @@ def _imports(path: Path) -> tuple[str, ...]:
 
 
 def _found_imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    """Modules of this package; a word too many, from a comment say, is no module and does no harm.
+
+    By its text: parsing every module cost a third of a run in which nothing has changed.
+    """
+    for module, names, alone in re.findall(IMPORT, path.read_text(encoding="utf-8")):
+        yield module or alone
+        yield from (f"{module}.{name}" for name in re.findall(r"\w+", names))

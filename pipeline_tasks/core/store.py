@@ -7,45 +7,70 @@
 <root>/<pipeline>/history.jsonl               every promotion, refusal, decision and rollback
 <root>/<pipeline>/monitoring.jsonl            every look at production
 <root>/<pipeline>/observations/               the prediction log and the labels that arrived
+
+The root is a folder, or a URI such as s3://bucket/prefix; see core/remote.py for how that differs.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import re
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import JsonValue, ValidationError
 
 from pipeline_tasks.core import clock
+from pipeline_tasks.core.artifact import (
+    MANIFEST,
+    Manifest,
+    digest_of_all,
+    digests,
+    read_manifest,
+    verify_folder,
+)
 from pipeline_tasks.core.errors import ArtifactError
-from pipeline_tasks.core.fingerprint import digest_of_file, library_versions
-from pipeline_tasks.core.values import Champion, Frozen, HistoryEntry, MonitoringRecord, Ref, Scalar
+from pipeline_tasks.core.fingerprint import library_versions
+from pipeline_tasks.core.folder import Folder, append_line, write_text
+from pipeline_tasks.core.values import Champion, HistoryEntry, MonitoringRecord, Ref, Scalar
 
-MANIFEST = "manifest.json"
+__all__ = [
+    "MANIFEST",
+    "RETRAINING",
+    "Draft",
+    "Manifest",
+    "Store",
+    "append_line",
+    "read_json",
+    "read_manifest",
+    "safe_name",
+    "store_at",
+    "verify_folder",
+    "write_text",
+]
+
 RETRAINING = "retraining"
 
 
-class Manifest(Frozen):
-    """What an artifact is made of and came from."""
+class Kept(Protocol):
+    """Where a store keeps things: `folder.Folder`, which says what each verb means, or `remote`."""
 
-    digest: str
-    files: dict[str, str]
-    inputs: dict[str, Ref]
-    settings: JsonValue
-    fingerprint: str
-    libraries: dict[str, str]
-    summary: dict[str, Scalar]
-    made_at: str
-    seconds: float
+    def read(self, key: str) -> str | None: ...
+    def write(self, key: str, text: str) -> None: ...
+    def append(self, key: str, line: str) -> None: ...
+    def lines(self, key: str) -> list[str]: ...
+    def lock(self, pipeline: str) -> AbstractContextManager[None]: ...
+    def champion(self, pipeline: str) -> str | None: ...
+    def set_champion(self, pipeline: str, text: str) -> None: ...
+    def draft(self, place: str) -> Path: ...
+    def keep(self, draft: Path, place: str) -> None: ...
+    def open(self, place: str, ref: Ref) -> Path: ...
+    def publish(self, folder: Path, key: str) -> int: ...
+    def fetch(self, key: str, folder: Path) -> int: ...
 
 
 @dataclass
@@ -64,10 +89,15 @@ class Draft:
 
 
 class Store:
-    """Artifacts of all pipelines under one root folder."""
+    """Artifacts of all pipelines under one root.
 
-    def __init__(self, root: Path) -> None:
+    root: the folder that it all is in, or, for a store that is elsewhere (`kept`), the folder of
+    what stays on this machine: observations not yet published, scratch, what was fetched.
+    """
+
+    def __init__(self, root: Path, kept: Kept | None = None) -> None:
         self.root = root
+        self._kept: Kept = kept or Folder(root)
 
     @contextmanager
     def write(
@@ -80,21 +110,20 @@ class Store:
         settings: JsonValue = None,
         fingerprint: str = "",
     ) -> Iterator[Draft]:
-        """Write one artifact: a scratch folder beside the target, the manifest last, one rename.
+        """Write one artifact: first somewhere else, the manifest last, then into its place at once.
 
         A second write of the same artifact by the same run replaces the first. When the block
         raises, nothing is left behind.
         """
-        target = self._folder(pipeline, run, artifact)
-        scratch = target.with_name(f".{artifact}.{uuid.uuid4().hex}")
-        scratch.mkdir(parents=True)
+        place = _place(pipeline, run, artifact)
+        scratch = self._kept.draft(place)
         began = clock.now()
         draft = Draft(scratch)
         try:
             yield draft
-            files = _digests(scratch)
+            files = digests(scratch)
             manifest = Manifest(
-                digest=_digest_of_all(files),
+                digest=digest_of_all(files),
                 files=files,
                 inputs=dict(inputs),
                 settings=settings,
@@ -105,7 +134,7 @@ class Store:
                 seconds=round((clock.now() - began).total_seconds(), 3),
             )
             write_text(scratch / MANIFEST, manifest.model_dump_json(indent=1))
-            _move(scratch, target)
+            self._kept.keep(scratch, place)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         draft.ref = Ref(
@@ -116,67 +145,62 @@ class Store:
             summary=draft.summary,
         )
         if fingerprint:
-            write_text(self._fingerprint(pipeline, fingerprint), draft.ref.model_dump_json())
+            self._kept.write(_fingerprint(pipeline, fingerprint), draft.ref.model_dump_json())
 
     def open(self, ref: Ref) -> Path:
-        """The artifact's folder, every file checked against its digest.
+        """The artifact's folder on this machine, every file checked against its digest.
 
         Raises ArtifactError when it is missing, half-written or altered.
         """
-        folder = self._folder(ref.pipeline, ref.run, ref.artifact)
-        manifest = read_manifest(folder)
-        _verify(folder, manifest.files)
-        if manifest.digest != ref.digest:
-            raise ArtifactError(
-                f"{folder} holds another artifact than {ref.artifact} of run {ref.run}",
-                expected=f"digest {ref.digest}, found {manifest.digest}",
-                fix=f"rerun the step that makes {ref.artifact}",
-            )
-        return folder
+        return self._kept.open(_place(ref.pipeline, ref.run, ref.artifact), ref)
 
     def find(self, pipeline: str, fingerprint: str) -> Ref | None:
         """An earlier artifact with the same fingerprint that is still whole, if there is one."""
-        path = self._fingerprint(pipeline, fingerprint)
+        text = self._kept.read(_fingerprint(pipeline, fingerprint))
+        if text is None:
+            return None
         try:
-            ref = Ref.model_validate_json(path.read_text())
+            ref = Ref.model_validate_json(text)
             self.open(ref)
-        except (FileNotFoundError, ValidationError, ArtifactError):
+        except (ValidationError, ArtifactError):
             return None
         return ref.model_copy(update={"reused": True})
 
     def champion(self, pipeline: str) -> Champion | None:
         """The model in production, or None before the first promotion."""
-        path = self.root / pipeline / "champion.json"
-        return Champion.model_validate_json(path.read_text()) if path.is_file() else None
+        text = self._kept.champion(pipeline)
+        return Champion.model_validate_json(text) if text is not None else None
 
     def set_champion(self, pipeline: str, champion: Champion) -> None:
-        """Move the champion pointer in one atomic step, and keep the record of its version."""
-        write_text(self._version(pipeline, champion.version), champion.model_dump_json(indent=1))
-        write_text(self.root / pipeline / "champion.json", champion.model_dump_json(indent=1))
+        """Move the champion pointer in one atomic step, and keep the record of its version.
+
+        Raises TransientError when the deployment lock, held until now, is somebody else's.
+        """
+        text = champion.model_dump_json(indent=1)
+        self._kept.write(_version(pipeline, champion.version), text)
+        self._kept.set_champion(pipeline, text)
 
     def version(self, pipeline: str, version: int) -> Champion | None:
         """The record of a version that is or was the champion."""
-        path = self._version(pipeline, version)
-        return Champion.model_validate_json(path.read_text()) if path.is_file() else None
+        text = self._kept.read(_version(pipeline, version))
+        return Champion.model_validate_json(text) if text is not None else None
 
     def record(self, pipeline: str, entry: HistoryEntry) -> None:
         """Append one line to the pipeline's history."""
-        append_line(self.root / pipeline / "history.jsonl", entry.model_dump_json())
+        self._kept.append(f"{pipeline}/history", entry.model_dump_json())
 
     def history(self, pipeline: str) -> list[HistoryEntry]:
         """Every promotion, refusal, decision and rollback, oldest first."""
-        path = self.root / pipeline / "history.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
+        lines = self._kept.lines(f"{pipeline}/history")
         return [HistoryEntry.model_validate_json(line) for line in lines]
 
     def record_monitoring(self, pipeline: str, record: MonitoringRecord) -> None:
         """Append one look at production; a retried run's second record is the one that counts."""
-        append_line(self.root / pipeline / "monitoring.jsonl", record.model_dump_json())
+        self._kept.append(f"{pipeline}/monitoring", record.model_dump_json())
 
     def monitoring(self, pipeline: str) -> list[MonitoringRecord]:
         """Every look at production, oldest first, one for each id."""
-        path = self.root / pipeline / "monitoring.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
+        lines = self._kept.lines(f"{pipeline}/monitoring")
         records = map(MonitoringRecord.model_validate_json, lines)
         return list({record.id: record for record in records}.values())
 
@@ -189,33 +213,43 @@ class Store:
         return None if records[-1].id in decided else records[-1]
 
     def observations(self, pipeline: str) -> Path:
-        """The folder of the prediction log and its labels."""
+        """The folder of the prediction log and its labels, on this machine."""
         return self.root / safe_name(pipeline) / "observations"
 
-    @contextmanager
-    def lock(self, pipeline: str) -> Iterator[None]:
+    def publish_observations(self, pipeline: str) -> int:
+        """Let other machines have this one's observations; how many files were new or had grown.
+
+        Files only grow, and their names are their writer's own. In a local store, nothing to do.
+        """
+        return self._kept.publish(self.observations(pipeline), f"{pipeline}/observations")
+
+    def fetch_observations(self, pipeline: str) -> int:
+        """Get what other machines have published; how many files were new or had grown."""
+        return self._kept.fetch(f"{pipeline}/observations", self.observations(pipeline))
+
+    def lock(self, pipeline: str) -> AbstractContextManager[None]:
         """Hold the pipeline's deployment lock: one change of what is served at a time."""
-        path = self.root / pipeline / ".lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return self._kept.lock(pipeline)
 
     def scratch(self, pipeline: str, run: str, name: str) -> Path:
-        """A folder of the run that survives a retry, such as checkpoints; never an artifact."""
+        """A folder of the run that survives a retry, such as checkpoints; never an artifact.
+
+        It is on this machine: a retry on another one starts again, unless they share the folder.
+        """
         folder = self.root / safe_name(pipeline) / "scratch" / safe_name(run) / safe_name(name)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _folder(self, pipeline: str, run: str, artifact: str) -> Path:
-        runs = self.root / safe_name(pipeline) / "runs"
-        return runs / safe_name(run) / safe_name(artifact)
 
-    def _version(self, pipeline: str, version: int) -> Path:
-        return self.root / safe_name(pipeline) / "versions" / f"{version}.json"
+def store_at(uri: str, home: Path) -> Store:
+    """The store in a folder, or under a URI; then what is local to this machine is in `home`."""
+    folder = uri.removeprefix("file://")
+    if "://" not in folder:
+        return Store(Path(folder))
+    from pipeline_tasks.core.remote import Remote
 
-    def _fingerprint(self, pipeline: str, fingerprint: str) -> Path:
-        return self.root / safe_name(pipeline) / "fingerprints" / f"{fingerprint}.json"
+    root = home / "remote" / safe_name(uri)
+    return Store(root, Remote(uri, root / ".cache"))
 
 
 def safe_name(name: str) -> str:
@@ -227,74 +261,19 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")[:200] or "_"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file's content in one atomic, durable step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with scratch.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-
-
-def append_line(path: Path, line: str) -> None:
-    """Append one line, whole, to a file that others may append to as well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(line + "\n")
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """An artifact's manifest. Raises ArtifactError when there is none, or it is not one."""
-    path = folder / MANIFEST
-    try:
-        return Manifest.model_validate_json(path.read_text())
-    except FileNotFoundError:
-        problem = "is missing or half-written: it has no manifest.json"
-    except (ValidationError, UnicodeDecodeError):
-        problem = "has a manifest.json that cannot be read"
-    raise ArtifactError(f"{folder} {problem}", fix=f"rerun the step that makes {folder.name}")
-
-
-def verify_folder(folder: Path) -> Manifest:
-    """The manifest of a folder in which every file is present and unaltered."""
-    manifest = read_manifest(folder)
-    _verify(folder, manifest.files)
-    return manifest
-
-
 def read_json(path: Path) -> JsonValue:
     """The content of a JSON file."""
     value: JsonValue = json.loads(path.read_text())
     return value
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    paths: Sequence[Path] = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): digest_of_file(path) for path in paths}
+def _place(pipeline: str, run: str, artifact: str) -> str:
+    return "/".join([safe_name(pipeline), "runs", safe_name(run), safe_name(artifact)])
 
 
-def _digest_of_all(files: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+def _version(pipeline: str, version: int) -> str:
+    return f"{safe_name(pipeline)}/versions/{version}.json"
 
 
-def _verify(folder: Path, files: Mapping[str, str]) -> None:
-    for name, digest in files.items():
-        path = folder / name
-        found = digest_of_file(path) if path.is_file() else "no file"
-        if found != digest:
-            raise ArtifactError(
-                f"{path} is not what its manifest says",
-                expected=f"digest {digest}, found {found}",
-                fix=f"rerun the step that makes {folder.name}",
-            )
-
-
-def _move(scratch: Path, target: Path) -> None:
-    if target.exists():
-        old = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        target.replace(old)
-        shutil.rmtree(old)
-    scratch.replace(target)
+def _fingerprint(pipeline: str, fingerprint: str) -> str:
+    return f"{safe_name(pipeline)}/fingerprints/{fingerprint}.json"

@@ -156,11 +156,12 @@ def _kept(folder: Path) -> list[Path]:
     return sorted(folder.glob("rows-*.parquet"))
 
 
-def _address(params: Params) -> sa.URL:
+def address(url_text: str | None, name: str | None, section: str = "source") -> sa.URL:
+    """Of a database that a section of the pipeline file names, by URL or by connection."""
     import sqlalchemy as sa
 
-    if params.connection is not None:
-        found = connection(params.connection)
+    if name is not None:
+        found = connection(name)
         return sa.URL.create(
             DRIVERS.get(found.kind, found.kind),
             username=found.login or None,
@@ -171,12 +172,12 @@ def _address(params: Params) -> sa.URL:
             query=found.extra,
         )
     try:
-        url = sa.make_url(expand(params.url or ""))
+        url = sa.make_url(expand(url_text or ""))
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigError(
-            "source.url is no SQLAlchemy URL",
+            f"{section}.url is no SQLAlchemy URL",
             expected="such as postgresql://${USER}:${PASSWORD}@host:5432/database",
-            fix="mend source.url, and write @ / : in a password as %40 %2F %3A",
+            fix=f"mend {section}.url, and write @ / : in a password as %40 %2F %3A",
         ) from None
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
 
@@ -186,12 +187,12 @@ def _rows(params: Params) -> Iterator[tuple[list[str], Iterator[Sequence[sa.Row[
     """The result's column names, and its rows in chunks. What the query changes is not kept."""
     import sqlalchemy as sa
 
-    url = _address(params)
-    with _told(url, "connecting"):
+    url = address(params.url, params.connection)
+    with told(url, "connecting"):
         _check_file(url)
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         connected = engine.connect()
-    with connected, _told(url, "reading"):
+    with connected, told(url, "reading"):
         streamed = {"stream_results": True, "yield_per": CHUNK_ROWS}
         result = connected.execute(_statement(params, connected), execution_options=streamed)
         names = list(result.keys())
@@ -206,9 +207,8 @@ def _rows(params: Params) -> Iterator[tuple[list[str], Iterator[Sequence[sa.Row[
 
 def _check_file(url: sa.URL) -> None:
     """SQLite would make an empty database where there is none."""
-    name = url.database or ""
-    is_file = bool(name) and ":" not in name and url.get_backend_name() == "sqlite"
-    if is_file and not Path(name).is_file():
+    name = url.database if url.get_backend_name() == "sqlite" else None
+    if name and ":" not in name and not Path(name).is_file():
         fix = "put the file there, or mend source.url"
         raise DataError(f"{name}: there is no such file", expected="an SQLite database", fix=fix)
 
@@ -250,7 +250,7 @@ def _primary_key(connected: sa.Connection, name: str, schema: str | None) -> lis
 
 
 @contextmanager
-def _told(url: sa.URL, doing: str) -> Iterator[None]:
+def told(url: sa.URL, doing: str, section: str = "source") -> Iterator[None]:
     """What the database says against it, as one of our errors, without the password."""
     import sqlalchemy as sa
 
@@ -267,7 +267,7 @@ def _told(url: sa.URL, doing: str) -> Iterator[None]:
         return
     # Raised out here, so that the driver's own error, which may tell more, does not come along.
     if is_lasting:
-        fix = "mend source in the pipeline file, or what this user may see"
+        fix = f"mend {section} in the pipeline file, or what this user may do"
         raise DataError(f"{_shown(url)}: {doing}: {text}", expected="rows", fix=fix)
     raise TransientError(f"{_shown(url)}: {doing}: {text}", fix="look whether the database is up")
 
@@ -277,8 +277,8 @@ def _may_pass(error: sa.exc.DBAPIError, url: sa.URL, doing: str) -> bool:
 
     if url.get_backend_name() == "sqlite":
         return "locked" in str(error.orig)
-    is_outage = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
-    return doing == "connecting" or error.connection_invalidated or is_outage
+    kinds = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.IntegrityError)
+    return doing == "connecting" or error.connection_invalidated or isinstance(error, kinds)
 
 
 def _no_driver(url: sa.URL, error: Exception) -> ConfigError:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import rows
+from pipeline_tasks import rows, storages
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.store import read_json
@@ -60,13 +60,13 @@ def evaluate(run: Run, prepared: Ref, model: Ref) -> Ref:
     scene = Scene(
         config=run.config,
         answerers=_answerers(run, folder, trained, champion),
-        seen={split: _sample(folder / f"{split}.npz") for split in ("train", "validation")},
+        seen={split: _sample(folder, split) for split in ("train", "validation")},
         naive=_naive(run.config, folder),
     )
     found = [
-        Found.of(scene, split, rows.read_arrays(folder / f"{split}.npz"))
+        Found.of(scene, split, storages.read(folder, split))
         for split in SPLITS
-        if (folder / f"{split}.npz").is_file()
+        if storages.has(folder, split)
     ]
     learning: Any = read_json(trained / "curves.json")
     content: dict[str, Any] = {
@@ -160,17 +160,15 @@ def _answerers(
     return {who: answerer(function) for who, function in functions.items()}
 
 
-def _sample(path: Path) -> rows.Arrays:
-    arrays = rows.read_arrays(path)
+def _sample(folder: Path, split: str) -> rows.Arrays:
+    arrays = storages.read(folder, split)
     chosen = sample(len(arrays[rows.LABEL]), SEEN_ROWS)
     return {name: values[chosen] for name, values in arrays.items()}
 
 
 def _naive(config: PipelineConfig, folder: Path) -> NDArray[Any]:
-    import numpy as np
-
-    with np.load(folder / "train.npz") as kept:
-        return report.naive(kept[rows.LABEL], len(config.label.classes))
+    labels = storages.read(folder, "train", only=[rows.LABEL])[rows.LABEL]
+    return report.naive(labels, len(config.label.classes))
 
 
 def _importance(scene: Scene, test: Found) -> dict[str, dict[str, float]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import optimising, rows, variants
+from pipeline_tasks import optimising, rows, storages, variants
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.learning import load_tensorflow
@@ -35,7 +35,7 @@ def export(run: Run, model: Ref, prepared: Ref) -> Ref:
     from pipeline_tasks.learning import agreement
 
     folder = run.open(prepared)
-    columns = rows.read_arrays(folder / "test.npz")
+    columns = storages.read(folder, "test")
     columns.pop(rows.LABEL)
     tested = {name: values[: agreement.ROWS] for name, values in columns.items()}
     with run.write("exported") as draft:
@@ -81,7 +81,7 @@ def _save(
         loaded=tf.saved_model.load(str(folder)),
         rows=tested,
         wanted={name: values.numpy() for name, values in answer(**tensors).items()},
-        training=lambda: _some(rows.read_arrays(prepared / "train.npz")),
+        training=lambda: _some(storages.read(prepared, "train")),
     )
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import rows
+from pipeline_tasks import rows, storages
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.store import read_json
@@ -104,8 +104,8 @@ def _findings(run: Run, window: Path, champion: Champion) -> list[Finding]:
 
 def _reference(run: Run, champion: Champion) -> rows.Arrays:
     prepared, answers = run.open(champion.prepared), run.open(champion.evaluation)
-    split = "recent" if (prepared / "recent.npz").is_file() else "test"
-    arrays = rows.read_arrays(prepared / f"{split}.npz")
+    split = "recent" if storages.has(prepared, "recent") else "test"
+    arrays = storages.read(prepared, split)
     shares: Any = rows.read_arrays(answers / "predictions.npz")[f"{split}_probabilities"]
     return arrays | {"_probabilities": shares, "_predicted": shares.argmax(axis=1)}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from pipeline_tasks import learned, rows, splitting
+from pipeline_tasks import learned, rows, splitting, storages
 from pipeline_tasks.checked import Checked, Chosen
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError
@@ -16,7 +16,10 @@ from pipeline_tasks.core.fingerprint import code_digest
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run, step
 
-READS = ("columns", "label", "drop_duplicates", "split", "preparation", "promotion", "retraining")
+READS = (
+    *("columns", "label", "drop_duplicates", "split", "preparation", "storage"),
+    *("promotion", "retraining"),
+)
 
 
 def _transforms_digest(run: Run, checked: Ref) -> str:
@@ -37,7 +40,8 @@ def prepare(run: Run, checked: Ref) -> Ref:
     candidate; the earlier ones are trained on. Values are kept as a client sends them: what the
     pipeline file does to them is part of the encoding.
     Writes the artifact `prepared`: train.npz, validation.npz, test.npz and, with enough
-    observations, recent.npz (arrays as in rows.to_arrays), and preprocessing.json.
+    observations, recent.npz (arrays as in rows.to_arrays), and preprocessing.json. With `storage`
+    the arrays are kept there instead, and storage.json says where.
     """
     source = Checked(run.open(checked), run.config)
     chosen = splitting.divide(source)
@@ -49,6 +53,7 @@ def prepare(run: Run, checked: Ref) -> Ref:
     content[rows.CODE] = _code(run, checked)
     with run.write("prepared") as draft:
         _write_arrays(source, chosen, draft.folder)
+        storages.keep(run.config, run.id, draft.folder)
         (draft.folder / "preprocessing.json").write_text(json.dumps(content))
         draft.summary |= {name: len(part) for name, part in chosen.items()}
         draft.summary["duplicates_dropped"] = source.rows - divided

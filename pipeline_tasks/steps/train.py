@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import rows
+from pipeline_tasks import storages
 from pipeline_tasks.core.errors import TrainingError
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref
@@ -39,7 +39,7 @@ def train(run: Run, prepared: Ref) -> Ref:
     folder = run.open(prepared)
     learned: Any = read_json(folder / "preprocessing.json")
     training, validation = (
-        examples.of(run.config, learned, rows.read_arrays(folder / f"{split}.npz"), split)
+        examples.of(run.config, learned, storages.read(folder, split), split)
         for split in ("train", "validation")
     )
     model = network.build(run.config, training.columns, for_training=True)

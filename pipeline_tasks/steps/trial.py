@@ -7,7 +7,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import rows
+from pipeline_tasks import storages
 from pipeline_tasks.core.errors import ConfigError, TrainingError
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref, Scalar
@@ -86,7 +86,7 @@ def _fit(run: Run, config: PipelineConfig, one: optuna.Trial, prepared: Ref) -> 
     folder = run.open(prepared)
     learned: Any = read_json(folder / "preprocessing.json")
     training, validation = (
-        examples.of(config, learned, rows.read_arrays(folder / f"{split}.npz"), split)
+        examples.of(config, learned, storages.read(folder, split), split)
         for split in ("train", "validation")
     )
     model = network.build(config, training.columns, for_training=True)

@@ -100,6 +100,7 @@ def test_every_step_is_a_file_with_a_function_of_its_name():
 
 CONTRACTS = {
     "sources": ("Params", "digest", "fetch", "read", "place"),
+    "storages": ("Params", "keep", "read"),
     "models": ("Params", "build"),
     "metrics": ("compute",),
     "transforms": ("Params", "learn"),

@@ -133,6 +133,27 @@ def test_the_sensor_defers_without_a_time_limit_while_all_is_well(tmp_path, monk
     assert DegradationTrigger(**arguments).serialize() == (path, arguments)
 
 
+def test_the_trigger_outlives_a_store_that_does_not_answer_for_a_moment(tmp_path, monkeypatch):
+    import asyncio
+
+    from pipeline_tasks.core.errors import TransientError
+    from pipeline_tasks.core.store import Store
+
+    monkeypatch.setenv("PERENNIAL_STORE", str(tmp_path))
+    looks = []
+
+    def undecided(*_):
+        looks.append(None)
+        if len(looks) < 3:
+            raise TransientError("the store is away")
+        raise KeyError
+
+    monkeypatch.setattr(Store, "undecided", undecided)
+    with pytest.raises(KeyError):
+        asyncio.run(anext(DegradationTrigger("small", 0.01).run()))
+    assert len(looks) == 3
+
+
 def test_the_trigger_fires_once_the_newest_verdict_is_degraded(tmp_path, monkeypatch):
     import asyncio
 

@@ -156,14 +156,14 @@ def test_a_connection_that_cannot_be_read_is_named_without_its_value(monkeypatch
 )
 def test_airflow_s_uri_becomes_sqlalchemy_s(monkeypatch, uri, url):
     monkeypatch.setenv("AIRFLOW_CONN_C", uri)
-    found = sql._address(sql.Params(connection="c", table="t"))
+    found = sql.address(None, "c")
     assert found.render_as_string(hide_password=True) == url
     assert "%40" not in uri or found.password == "p@ss"
 
 
 def test_a_url_for_postgresql_gets_its_driver(monkeypatch):
     monkeypatch.setenv("SHOP_PASSWORD", "p%40ss")
-    found = sql._address(sql.Params(url="postgres://me:${SHOP_PASSWORD}@h/d", table="t"))
+    found = sql.address("postgres://me:${SHOP_PASSWORD}@h/d", None)
     assert found.drivername == "postgresql+psycopg2"
     assert found.password == "p@ss"
 

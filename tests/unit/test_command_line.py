@@ -10,10 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def command(made, *words: str) -> subprocess.CompletedProcess[str]:
+def command(made, *words: str, home: str = "home") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PERENNIAL_PIPELINES": str(made.folder),
-        "PERENNIAL_HOME": str(made.folder / "home"),
+        "PERENNIAL_HOME": str(made.folder / home),
     }
     return subprocess.run(
         [sys.executable, "-m", "pipeline_tasks", *words],

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from pipeline_tasks.core.errors import TransientError
 from pipeline_tasks.run import default_store
 
 
@@ -28,7 +29,11 @@ class DegradationTrigger(BaseTrigger):
         """Look every `poll_seconds`; the files are read outside the event loop."""
         store = default_store()
         while True:
-            record = await asyncio.to_thread(store.undecided, self.pipeline)
+            try:
+                record = await asyncio.to_thread(store.undecided, self.pipeline)
+            except TransientError as error:
+                self.log.warning("looking again in %s s: %s", self.poll_seconds, error)
+                record = None
             if record is not None:
                 yield TriggerEvent(record.id)  # type: ignore[no-untyped-call]
                 return
