@@ -33,7 +33,7 @@ class TrueLabel(NamedTuple):
 
     id: str
     time: str
-    label: str | int
+    label: str | int | float
 
 
 class Observation(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
@@ -173,6 +174,12 @@ class Label(Frozen):
             raise ValueError("a number has no `classes`; use `min` and `max` to bound it")
         return self
 
+    def knows(self, value: str | float) -> bool:
+        """Whether a truth that a client tells is one that a model of this label may answer."""
+        if self.type == "number":
+            return not isinstance(value, str) and math.isfinite(value)
+        return value in self.classes
+
 
 class Split(Frozen):
     """How rows are divided: disjoint, and the same row on the same side in every run."""
@@ -263,7 +270,12 @@ class Monitoring(Frozen):
     schedule: str = "*/15 * * * *"
     detector: Annotated[Part, part_of("detectors")] = Part(kind="histogram")
     minimum_rows: int = Field(100, ge=1, description="Rows below which there is no verdict.")
-    quality_drop: float = Field(0.05, gt=0, description="Fall of the promotion metric that alarms.")
+    quality_drop: float = Field(
+        0.05,
+        gt=0,
+        description="How much worse the promotion metric is that alarms; of rmse and mae, which "
+        "have the label's unit, a share of the promoted value.",
+    )
     latency_p99_ms: float = Field(250, gt=0)
     memory_mb: float = Field(4000, gt=0)
 

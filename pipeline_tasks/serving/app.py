@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 import time
 import uuid
@@ -240,11 +241,11 @@ def _unzipped(body: bytes) -> bytes:
     return content
 
 
-def _labels_of(document: Any) -> dict[str, str | int]:
+def _labels_of(document: Any) -> dict[str, str | float]:
     entries = document.get("labels") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries:
         raise bad_request('expected {"labels": [{"id": "<prediction id>", "label": ...}, ...]}')
-    labels: dict[str, str | int] = {}
+    labels: dict[str, str | float] = {}
     for number, entry in enumerate(entries):
         found = entry if isinstance(entry, dict) else {}
         identity, label = found.get("id"), found.get("label")
@@ -252,10 +253,9 @@ def _labels_of(document: Any) -> dict[str, str | int]:
             raise bad_request(
                 f"labels[{number}]: id must be a prediction id, found {identity!r:.80}"
             )
-        if not isinstance(label, str | int) or isinstance(label, bool):
-            raise bad_request(
-                f"labels[{number}]: label must be text or a whole number: {label!r:.80}"
-            )
+        is_finite = not isinstance(label, float) or math.isfinite(label)
+        if not isinstance(label, str | int | float) or isinstance(label, bool) or not is_finite:
+            raise bad_request(f"labels[{number}]: label must be text or a number: {label!r:.80}")
         labels[identity] = label
     return labels
 

@@ -128,7 +128,7 @@ class LabelLog:
         self._lock = threading.Lock()
         self._segments: dict[str, Segments] = {}
 
-    def write(self, model: str, labels: Mapping[str, str | int]) -> None:
+    def write(self, model: str, labels: Mapping[str, str | float]) -> None:
         """Keep these labels before returning. Raises OSError when they cannot be kept."""
         moment = clock.text(clock.now())
         lines = b"".join(

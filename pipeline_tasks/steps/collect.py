@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from pipeline_tasks import observations, rows
 from pipeline_tasks.core import clock
@@ -13,18 +11,14 @@ from pipeline_tasks.core.values import Champion, Ref, Scalar
 from pipeline_tasks.observations import Prediction, TrueLabel
 from pipeline_tasks.run import Run, step
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 @step(reads=("columns", "label", "target", "monitoring"), reusable=False)
 def collect(run: Run) -> Ref:
     """Join new predictions of the champion with the labels that have arrived.
 
-    Writes the artifact `window`: window.npz (inputs by column, `_predicted` class index,
-    `_probabilities`, `_latency_ms`), labelled.npz (`_truth` and `_predicted`, class indices) and
-    window.json (counts, times, the server's memory and whether it answers).
+    Writes the artifact `window`: window.npz (inputs by column, `_answer`, `_latency_ms`),
+    labelled.npz (`_truth`: class indices, or numbers, and `_answer`) and window.json (counts,
+    times, the server's memory and whether it answers). `_answer`: see rows.answers.
     """
     name = run.config.name
     champion = run.store.champion(name)
@@ -79,29 +73,19 @@ def _joined(
 def _window(run: Run, found: list[Prediction]) -> rows.Arrays:
     import numpy as np
 
-    classes = run.config.label.classes
-    shares = [one.outputs["probabilities"] for one in found]
     return rows.input_arrays(found, run.config) | {
-        "_predicted": _indices(run, [one.outputs["label"] for one in found]),
-        "_probabilities": np.array(shares, dtype=np.float32).reshape(len(found), len(classes)),
+        "_answer": rows.answers(found, run.config),
         "_latency_ms": np.array([one.latency_ms for one in found], dtype=np.float64),
     }
 
 
 def _labelled(run: Run, joined: list[tuple[Prediction, TrueLabel]]) -> rows.Arrays:
-    """Rows whose label is one of the classes; others cannot be right or wrong."""
-    known = [(one, label) for one, label in joined if label.label in run.config.label.classes]
+    """Rows whose label is one that the model may answer; others cannot be right or wrong."""
+    known = [(one, label) for one, label in joined if run.config.label.knows(label.label)]
     return {
-        "_truth": _indices(run, [label.label for _, label in known]),
-        "_predicted": _indices(run, [one.outputs["label"] for one, _ in known]),
+        "_truth": rows.truths([label.label for _, label in known], run.config),
+        "_answer": rows.answers([one for one, _ in known], run.config),
     }
-
-
-def _indices(run: Run, labels: list[object]) -> NDArray[np.int64]:
-    import numpy as np
-
-    index: Mapping[object, int] = {one: i for i, one in enumerate(run.config.label.classes)}
-    return np.array([index[label] for label in labels], dtype=np.int64)
 
 
 def _service(run: Run) -> dict[str, Scalar]:
