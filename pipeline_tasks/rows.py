@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[np.generic]]
 
 LABEL = "_label"
+# The splits that candidate and champion are judged on, and the file of what only a champion takes.
+JUDGING, OTHERS = ("test", "recent"), "_others.npz"
 # The parts of prose in an npz file.
 BYTES, ENDS = "/bytes", "/ends"
 # What preprocessing.json holds beside what was learned of each column.
@@ -87,7 +89,8 @@ def to_labels(values: pd.Series[Any], config: PipelineConfig) -> NDArray[np.gene
 def from_observations(found: Sequence[Observation], config: PipelineConfig) -> pd.DataFrame:
     """Labelled observations as a frame like the source's: the client's inputs, the true label.
 
-    A column that no client sends is missing everywhere, and so is text that was sent empty.
+    A column that no client sends is missing everywhere, and so is text that was sent empty, and a
+    label that the pipeline file does not know.
     """
     import numpy as np
     import pandas as pd
@@ -104,16 +107,25 @@ def from_observations(found: Sequence[Observation], config: PipelineConfig) -> p
             parts[name] = pd.Series([value or None for value in values], dtype="str")
         else:
             parts[name] = pd.Series(values, dtype="float64")
-    parts[config.label.name] = [pair.label.label for pair in found]
+    told = [
+        one if config.label.knows(one) else None for one in (pair.label.label for pair in found)
+    ]
+    is_number = config.task == "regression"
+    parts[config.label.name] = pd.Series(told, dtype="float64" if is_number else None)
     return pd.DataFrame(parts)
 
 
 def input_arrays(found: Sequence[Prediction], config: PipelineConfig) -> Arrays:
-    """What clients sent, one array a column, as to_arrays makes them."""
+    """What clients sent, one array a column, as to_arrays makes them.
+
+    A column that none of them sent, because no model took it yet, is left out.
+    """
     import numpy as np
 
     arrays: Arrays = {}
     for name, column in inputs(config).items():
+        if found and not any(name in one.inputs for one in found):
+            continue
         values = [one.inputs.get(name) for one in found]
         if column.is_text:
             texts = np.array([np.str_(value or "") for value in values], dtype=object)

@@ -217,12 +217,17 @@ class Promotion(Frozen):
     thresholds: dict[MetricName, float] = Field(
         {}, description="The same for other metrics, each in its own direction."
     )
-    margin: float = Field(0.0, description="How much worse than the champion is still no loss.")
-    on_test: Literal["not_worse", "not_proven_worse", "proven_not_worse"] = Field(
-        "not_worse",
-        description="Against the champion on test rows. not_worse: by the number; "
-        "not_proven_worse: refused if a paired test says the loss is no accident; "
-        "proven_not_worse: refused unless the test says that the loss is within the margin.",
+    margin: float = Field(
+        0.0,
+        description="How much worse than the champion is still no loss; of rmse and mae, which "
+        "have the label's unit, a share of the champion's.",
+    )
+    on_test: Literal["not_proven_worse", "not_worse", "proven_not_worse"] = Field(
+        "not_proven_worse",
+        description="Against the champion on test rows. not_proven_worse: refused if it is worse "
+        "by more than the margin and a paired test says that this is no accident; not_worse: by "
+        "the number alone; proven_not_worse: refused unless the test says that the loss is within "
+        "the margin.",
     )
     on_recent: Literal["better", "proven_better"] = Field(
         "better",
@@ -231,7 +236,7 @@ class Promotion(Frozen):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="What a paired test calls proven.")
     minimum_rows: int = Field(30, ge=1, description="Held-out rows below which nothing is proven.")
     slice_margin: float = Field(
-        0.05, ge=0, description="The margin of each slice that has the minimum of rows."
+        0.05, ge=0, description="The same for each slice that has the minimum of rows."
     )
     maximum_bytes: int | None = Field(None, ge=1, description="Size of the model's weights.")
     maximum_ms_per_1000_rows: float | None = Field(

@@ -103,7 +103,7 @@ def _findings(run: Run, window: Path, champion: Champion) -> list[Finding]:
     if not len(arrays["_answer"]):
         return []
     old, new = _features(_reference(run, champion), run.config), _features(arrays, run.config)
-    both = [name for name in old if name in new]
+    both = [one for one in old if one in new and old[one].dtype.kind == new[one].dtype.kind]
     detector = run.config.monitoring.detector
     part = registry.part("detectors", detector.kind)
     params = registry.params("detectors", detector.kind, detector.settings())

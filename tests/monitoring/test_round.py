@@ -7,10 +7,12 @@ import pytest
 import yaml
 
 from pipeline_tasks import config, loop, observations
+from pipeline_tasks import rows as rows_of
 from pipeline_tasks.core.store import Store
 from pipeline_tasks.core.values import Answer
 from pipeline_tasks.run import Run
 from pipeline_tasks.serving.client import Client
+from pipeline_tasks.settings import Label
 from tests.server import Server
 
 ROWS = 600
@@ -114,6 +116,12 @@ def test_round_the_loop(name, server, tmp_path):
     made = Production(name, server, tmp_path)
     assert list(loop.run_steps(made.run("first")))[-1][0] == "deploy"
 
+    for wrong in (True, None, [1], {"a": 1}):
+        content = {"labels": [{"id": "abc-0", "label": wrong}]}
+        reply = server.post(f"/v1/models/{name}:label", content)
+        assert reply.status_code == 400
+        assert "label must be text or a number" in reply.text
+
     made.ask(2)
     healthy = made.look("healthy")
     assert healthy.verdict.answer is Answer.NO, healthy.verdict.reasons
@@ -139,9 +147,20 @@ def test_round_the_loop(name, server, tmp_path):
     assert "quality" not in mended.causes, mended.verdict.reasons
 
 
-def test_a_label_is_text_or_a_finite_number(server):
-    for label in (True, None, [1], {"a": 1}):
-        content = {"labels": [{"id": "abc-0", "label": label}]}
-        reply = server.post("/v1/models/rmse:label", content)
-        assert reply.status_code == 400, label
-        assert "label must be text or a number" in reply.text
+def test_a_truth_that_no_model_of_the_label_answers_is_left_out():
+    number, classes = Label(name="y", type="number"), Label(name="y", classes=["no", "yes"])
+    for known, wrong in ((number, ("abc", float("nan"))), (classes, ("maybe", 1, 0.5))):
+        assert not any(map(known.knows, wrong))
+    assert number.knows(1)
+    assert number.knows(0.5)
+    assert classes.knows("yes")
+
+
+def test_labels_that_are_no_numbers_do_not_stop_the_training_of_a_number(server, tmp_path):
+    made = Production("rmse", server, tmp_path)
+    text = observations.TrueLabel("x-0", "2026-01-01T00:00:00Z", "abc")
+    asked = observations.Prediction("x-0", text.time, 1, {"width": 1.0}, {"value": 1.0}, 1.0)
+    found = [observations.Observation(asked, one) for one in (text, text._replace(label=2))]
+    frame = rows_of.from_observations(found, made.run("with text").config)
+    assert str(frame["y"].dtype) == "float64"
+    assert frame["y"].isna().tolist() == [True, False]
