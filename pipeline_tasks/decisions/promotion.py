@@ -75,7 +75,7 @@ class Scale:
         ('0.02', "1 (0.02 of the champion's)")
         """
         text = f"{self.margin(share, champion):.4g}"
-        return f"{text} ({share:.3g} of the champion's)" if self.has_unit else text
+        return f"{text} ({share:.3g} of the champion's)" if self.has_unit and share else text
 
 
 def promotion(

@@ -31,7 +31,7 @@ def digest(params: Params) -> str:
     return f"scikit-learn {library_versions()['scikit-learn']} {params.first}-{params.last}"
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int:
     """Keep the chosen scans in `folder`."""
     import pandas as pd
 
@@ -41,6 +41,7 @@ def fetch(params: Params, folder: Path) -> None:
     names = [f"image[{index}]" for index in range(64)]
     frame = pd.DataFrame(flat, columns=names).assign(digit=labels[chosen])
     frame.to_parquet(folder / FILE, index=False)
+    return len(frame)
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:

@@ -101,11 +101,10 @@ def digest(params: Params) -> str:
     return found.hexdigest()
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int:
     """Keep the records as they came, one a line."""
     with (folder / FILE).open("wb") as file:
-        for records in _pages(params):
-            file.writelines(map(_line, records))
+        return sum(file.write(_line(one)) > 0 for page in _pages(params) for one in page)
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:

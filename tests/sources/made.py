@@ -59,6 +59,11 @@ class Source:
         self.part.fetch(self.params, folder)
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
+    def count(self) -> int | None:
+        """The rows that fetching counts."""
+        with tempfile.TemporaryDirectory() as name:
+            return self.part.fetch(self.params, Path(name))
+
     def read(self) -> pd.DataFrame:
         """Fetched and read."""
         with tempfile.TemporaryDirectory() as name:

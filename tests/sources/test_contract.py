@@ -163,6 +163,10 @@ def test_the_declared_columns_come_in_their_declared_types(made):
     assert found[config.label.name].nunique() > 1
 
 
+def test_fetching_counts_the_rows(made):
+    assert made.source.count() == len(made.source.read())
+
+
 def test_every_row_has_a_place_of_its_own(made):
     places = [made.source.place(row) for row in range(len(made.source.read()))]
     assert all(places)
