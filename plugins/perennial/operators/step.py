@@ -30,6 +30,8 @@ class StepOperator(BaseOperator):
         order of the tasks is drawn by the DAG
     :param from_params: the step's arguments that the trigger form asks for
     :param given: the step's arguments by value; what a mapped task is expanded over
+
+    A `map_index_template` may show the artifact's `summary`, once it is there.
     """
 
     template_fields: Sequence[str] = ("pipeline",)
@@ -66,6 +68,7 @@ class StepOperator(BaseOperator):
         except ValidationError as error:
             raise AirflowFailException(f"a parameter is not what it must be: {error}") from None
         self._tell_assets(context, ref)
+        context["summary"] = ref.summary  # type: ignore[typeddict-unknown-key]
         return ref.model_dump(mode="json")
 
     def _run(self, context: Context) -> Run:
