@@ -40,7 +40,10 @@ def build(
     family = registry.part("models", config.model.kind)
     params = registry.params("models", config.model.kind, config.model.settings())
     width = len(config.label.classes) if config.task == "multiclass" else 1
-    return keras.Model(inputs, family.build(params, inputs, width))
+    logits = family.build(params, inputs, width)
+    if logits.dtype != "float32":  # in mixed precision; loss and answer are always float32
+        logits = keras.layers.Activation("linear", dtype="float32")(logits)
+    return keras.Model(inputs, logits)
 
 
 def _set_precision(precision: str) -> None:
