@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, cast
 import yaml
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from pipeline_tasks import column_rules
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
@@ -86,6 +87,21 @@ class PipelineConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _columns_have_names(self) -> Self:
+        for name, column in self.columns.items():
+            if column.is_input and (other := column_rules.sendable(name)) != name:
+                raise ValueError(
+                    f"columns.{name}: no client can send this name; call it by another one, such "
+                    f"as `{other}: {{from: {name!r}, ...}}`"
+                )
+        names = [column.source_name or name for name, column in self.columns.items()]
+        if twice := {name for name in names if names.count(name) > 1} | {self.label.name} & {
+            *names
+        }:
+            raise ValueError(f"the source's column {min(twice)!r} is taken twice")
+        return self
+
+    @model_validator(mode="after")
     def _what_preparation_names_is_declared(self) -> Self:
         if self.split.column is not None and self.split.column not in self.columns:
             raise ValueError(f"split.column {self.split.column!r} must be among the columns")
@@ -96,8 +112,10 @@ class PipelineConfig(Frozen):
         return self
 
     def _check_feature(self, name: str, feature: Part) -> None:
-        if name in self.columns or name.startswith("_"):
-            raise ValueError(f"the feature {name!r} needs a name that no column has, without _")
+        if name in self.columns or name.startswith("_") or "/" in name:
+            raise ValueError(
+                f"the feature {name!r} needs a name that no column has, without _ or /"
+            )
         takes = registry.part("transforms", feature.kind).TAKES
         params: Any = registry.params("transforms", feature.kind, feature.settings())
         inputs = {key: column for key, column in self.columns.items() if column.is_input}

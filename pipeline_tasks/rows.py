@@ -34,6 +34,25 @@ def inputs(config: PipelineConfig) -> dict[str, Column]:
     return {name: column for name, column in config.columns.items() if column.is_input}
 
 
+def at_source(config: PipelineConfig) -> PipelineConfig:
+    """The pipeline with its columns under the names that they have in the source."""
+    columns = {column.source_name or name: column for name, column in config.columns.items()}
+    return config.model_copy(update={"columns": columns})
+
+
+def renamed(frame: pd.DataFrame, config: PipelineConfig) -> pd.DataFrame:
+    """A frame of the source with its columns under the pipeline's names."""
+    names = {
+        there: here
+        for name, column in config.columns.items()
+        if column.source_name is not None
+        for there, here in zip(
+            _names(column.source_name, column), _names(name, column), strict=True
+        )
+    }
+    return frame.rename(columns=names) if names else frame
+
+
 def numbers(config: PipelineConfig) -> list[str]:
     """The names of the inputs that are numbers."""
     return [name for name, column in inputs(config).items() if column.type == "number"]

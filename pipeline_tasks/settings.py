@@ -87,6 +87,9 @@ class Column(Frozen):
     type: Literal["number", "category", "text", "date", "image"] = Field(
         description="date: text in ISO format, such as 2026-01-31 or 2026-01-31T13:45."
     )
+    source_name: str | None = Field(
+        None, alias="from", description="Its name in the source, where that is another one."
+    )
     is_input: bool = Field(
         True, alias="input", description="false: for checks and splits only; no client sends it."
     )

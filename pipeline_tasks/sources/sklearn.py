@@ -24,7 +24,7 @@ class Params(Frozen):
     """Which data set. Its columns have the names that scikit-learn gives them.
 
     source: {kind: sklearn, name: iris}
-    columns: {petal length (cm): {type: number}, petal width (cm): {type: number}}
+    columns: {petal_length: {type: number, from: petal length (cm)}}
     label: {name: species, classes: [setosa, versicolor, virginica]}
     """
 

@@ -69,7 +69,8 @@ def _source_rows(config: PipelineConfig, folder: Path) -> tuple[pd.DataFrame, li
     source = config.source
     part = registry.part("sources", source.kind)
     params = registry.params("sources", source.kind, source.settings())
-    frame: pd.DataFrame = part.read(params, folder, config)
+    frame: pd.DataFrame = part.read(params, folder, rows.at_source(config))
+    frame = rows.renamed(frame, config)
     undeclared = schema.check_columns(frame, config)
     undeclared += inferring.undeclared(config, folder)
     if undeclared:

@@ -121,7 +121,10 @@ def case(kind: str, folder: Path) -> Iterator[Case]:
         yield chosen({"kind": kind, "last": 99}, {"last": 98}, columns=IMAGE, label=DIGITS)
     elif kind == "sklearn":
         settings = {"kind": kind, "name": "breast_cancer"}
-        columns = {name: {"type": "number"} for name in ("mean radius", "mean area")}
+        columns = {
+            name.replace(" ", "_"): {"type": "number", "from": name}
+            for name in ("mean radius", "mean area")
+        }
         yield chosen(settings, {"name": "iris"}, columns=columns, label=LABEL)
     else:
         pytest.fail(f"sources/{kind}.py needs a case in {__file__}")
