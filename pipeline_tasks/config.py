@@ -95,10 +95,9 @@ class PipelineConfig(Frozen):
                     f"as `{other}: {{from: {name!r}, ...}}`"
                 )
         names = [column.source_name or name for name, column in self.columns.items()]
-        if twice := {name for name in names if names.count(name) > 1} | {self.label.name} & {
-            *names
-        }:
-            raise ValueError(f"the source's column {min(twice)!r} is taken twice")
+        names.append(self.label.name)
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"the source's column {twice[0]!r} is taken twice")
         return self
 
     @model_validator(mode="after")
@@ -113,9 +112,8 @@ class PipelineConfig(Frozen):
 
     def _check_feature(self, name: str, feature: Part) -> None:
         if name in self.columns or name.startswith("_") or "/" in name:
-            raise ValueError(
-                f"the feature {name!r} needs a name that no column has, without _ or /"
-            )
+            wanted = "a name that no column has, without / and not beginning with _"
+            raise ValueError(f"the feature {name!r} needs {wanted}")
         takes = registry.part("transforms", feature.kind).TAKES
         params: Any = registry.params("transforms", feature.kind, feature.settings())
         inputs = {key: column for key, column in self.columns.items() if column.is_input}

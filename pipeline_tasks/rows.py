@@ -42,14 +42,10 @@ def at_source(config: PipelineConfig) -> PipelineConfig:
 
 def renamed(frame: pd.DataFrame, config: PipelineConfig) -> pd.DataFrame:
     """A frame of the source with its columns under the pipeline's names."""
-    names = {
-        there: here
-        for name, column in config.columns.items()
-        if column.source_name is not None
-        for there, here in zip(
-            _names(column.source_name, column), _names(name, column), strict=True
-        )
-    }
+    names: dict[str, str] = {}
+    for name, column in config.columns.items():
+        there, here = _names(column.source_name or name, column), _names(name, column)
+        names |= dict(zip(there, here, strict=True)) if there != here else {}
     return frame.rename(columns=names) if names else frame
 
 

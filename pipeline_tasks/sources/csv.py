@@ -154,7 +154,7 @@ def _check_encoding(content: IO[bytes], title: str) -> tuple[int, str]:
             raise DataError(
                 f"{title} line {number}: not UTF-8 at byte {error.start + 1}: {wrong!r}",
                 expected="text in UTF-8",
-                fix="convert the file: iconv -f latin1 -t utf-8",
+                fix=f"convert the file: iconv -f {'utf-16' if 0 in line else 'latin1'} -t utf-8",
             ) from error
         last = (number, text) if text.strip() else last
     return last
@@ -216,7 +216,7 @@ def _frame(params: Params, file: File, header: list[str], config: PipelineConfig
     try:
         frame = _parsed(params, file, config, TYPES)
     except pd.errors.ParserError as error:
-        raise _too_many_fields(file, header, str(error)) from error
+        raise _too_many_fields(file, header, str(error).strip()) from error
     except ValueError:
         text = _parsed(params, file, config, dict.fromkeys(TYPES, "str"))
         return tables.typed(text, config, _place_in(params, file))
