@@ -129,10 +129,23 @@ class PipelineConfig(Frozen):
         columns: dict[str, str] = {
             name: column.type for name, column in self.columns.items() if column.is_input
         }
-        found = self.evaluation.misfits(self.task, self.metrics, self.promotion, columns)
+        found = [
+            *self.evaluation.misfits(self.task, self.metrics, self.promotion, columns),
+            *self._useless({*columns.values()}),
+        ]
         if mistakes := "; ".join(found):
             raise ValueError(mistakes)
         return self
+
+    def _useless(self, types: set[str]) -> Iterator[str]:
+        """What asks for data of a type that the file does not declare."""
+        needed = getattr(registry.part("models", self.model.kind), "NEEDS_COLUMN", None)
+        if needed is not None and needed not in types:
+            yield f"model kind {self.model.kind} needs a column of type {needed}"
+        if self.preparation.augmentation is not None and "image" not in types:
+            yield "preparation.augmentation varies images, and no column is of type image"
+        if self.preparation.balance is not None and self.task == "regression":
+            yield "preparation.balance is of classes, and the label is a number"
 
     @property
     def task(self) -> Literal["binary", "multiclass", "regression"]:

@@ -20,7 +20,12 @@ FILE = "digits.parquet"
 
 
 class Params(Frozen):
-    """Which of the scans this pipeline may see."""
+    """Which of the scans this pipeline may see.
+
+    source: {kind: digits, first: 0, last: 999}
+    columns: {image: {type: image, shape: [8, 8], min: 0, max: 16}}
+    label: {name: digit, classes: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}
+    """
 
     first: int = Field(0, ge=0, lt=1797)
     last: int = Field(1796, ge=0, lt=1797)

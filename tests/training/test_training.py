@@ -166,6 +166,18 @@ def test_a_function_that_is_not_there_says_where_it_was_looked_for(small):
         small(model=model).steps(until="train")
 
 
+def test_layers_that_do_not_fit_the_image_are_said_in_plain_words(tmp_path):
+    made = write_small(
+        tmp_path,
+        source={"kind": "digits", "first": 0, "last": 99},
+        columns={"image": {"type": "image", "shape": [8, 8]}},
+        label={"name": "digit", "classes": list(range(10))},
+        model={"kind": "cnn", "blocks": [{"filters": 4, "kernel": 9}]},
+    )
+    with pytest.raises(ConfigError, match=r"cnn cannot be built over image \(8, 8, 1\)"):
+        made.steps(until="train")
+
+
 def test_a_function_with_the_wrong_answer_is_told_the_shape(small):
     model = {"kind": "keras_function", "path": "tests.training.families.too_wide"}
     with pytest.raises(ConfigError, match=r"shape \(None, 3\)"):
