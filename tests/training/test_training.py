@@ -249,6 +249,22 @@ def test_a_rare_class_is_found_when_it_is_given_weight(tmp_path):
     assert found["weights"] > 2 * found[None]
 
 
+@pytest.mark.parametrize("kind", ["weights", "oversample"])
+def test_balanced_rows_are_judged_as_they_are_learned_from(tmp_path, kind):
+    """Else the first epoch, which knows only how rare a class is, would seem to be the best."""
+    balance = {"balance": {"kind": kind}}
+    made = write_small(tmp_path, preparation=balance, training=FAST | {"patience": 3})
+    header, *lines = made.csv.read_text().splitlines()
+    rare = [line for line in lines if line.endswith(",1")][:30]
+    frequent = [line for line in lines if line.endswith(",0")]
+    made.csv.write_text("\n".join([header, *rare, *frequent]) + "\n")
+    left = made.steps(until="train")["train"]
+    curves = json.loads((made.run().open(left) / "curves.json").read_text())
+    assert left.summary["best_epoch"] > 3
+    ratio = curves["validation_loss"][0] / curves["loss"][0]
+    assert 0.5 < ratio < 2, "both are means over balanced rows"
+
+
 def test_an_oversampled_epoch_goes_over_every_class_as_often(small):
     from pipeline_tasks.learning import examples
 
