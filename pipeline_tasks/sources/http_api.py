@@ -66,7 +66,7 @@ class Params(Frozen):
     fields: dict[str, str] = Field({}, description="Columns whose dotted path is not their name.")
     pagination: Annotated[ByPage | ByCursor | ByLink, Field(discriminator="by")] | None = None
     maximum_pages: int = Field(1000, ge=1, description="More of them are an error.")
-    connection: str | None = Field(None, description="Of Airflow, in AIRFLOW_CONN_<NAME>.")
+    connection: str | None = Field(None, description="Of Airflow, or in AIRFLOW_CONN_<NAME>.")
     token_variable: str | None = Field(
         None, description="The environment variable with the token; for basic, login:password."
     )

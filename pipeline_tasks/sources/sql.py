@@ -51,7 +51,7 @@ class Params(Frozen):
 
     url: str | None = Field(None, description="Of SQLAlchemy; ${NAME} is a variable.")
     connection: str | None = Field(
-        None, description="An Airflow connection that AIRFLOW_CONN_<NAME> describes."
+        None, description="A connection of Airflow, or AIRFLOW_CONN_<NAME> in the environment."
     )
     table: str | None = Field(None, description="A table or view, such as orders or shop.orders.")
     query: str | None = Field(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ast
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, ClassVar
 
-from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
+from airflow.sdk import BaseOperator, Connection, Context
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    DownstreamTasksSkipped,
+)
 from pydantic import ValidationError
 
 from pipeline_tasks import loop
@@ -60,6 +67,7 @@ class StepOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step. A mistake that a retry cannot mend fails the task at once."""
         logging.getLogger("pipeline_tasks").setLevel(logging.INFO)
+        self._tell_connection()
         try:
             ref = loop.function(self.step)(self._run(context), **self._arguments(context))
         except PipelineError as error:
@@ -70,6 +78,14 @@ class StepOperator(BaseOperator):
         self._tell_assets(context, ref)
         context["summary"] = ref.summary  # type: ignore[typeddict-unknown-key]
         return ref.model_dump(mode="json")
+
+    def _tell_connection(self) -> None:
+        """Give this process the source's connection where only Airflow's database knows it."""
+        name = self.pipeline["source"].get("connection")
+        key = f"AIRFLOW_CONN_{str(name).upper()}"
+        if self.step == "ingest" and name and key not in os.environ:
+            with suppress(AirflowNotFoundException):  # then the source says what is missing
+                os.environ[key] = Connection.get(name).as_json()
 
     def _run(self, context: Context) -> Run:
         params = context["params"]
