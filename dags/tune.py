@@ -6,6 +6,7 @@ from perennial.operators.step import StepOperator, docstring
 from perennial.pipelines import default_args, pipelines
 from pipeline_tasks.loop import NEEDS
 
+TITLE = "{{ summary.title if summary is defined else 'slot ' ~ task.given.slot }}"
 DOC = """
 Searches better parameters for **{name}**: each *trial* trains once with what a shared study
 proposes, bad ones are pruned early, and *choose* names the best with its reasons.
@@ -44,6 +45,7 @@ for pipeline in pipelines():
                 pipeline=pipeline,
                 inputs={"prepared": "prepare"},
                 max_active_tis_per_dagrun=pipeline.tuning.workers,
+                map_index_template=TITLE,
             ).expand(given=[{"slot": slot} for slot in range(pipeline.tuning.trials)]),
             StepOperator(step="choose", pipeline=pipeline),
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Collection, Sequence
 
+SENDABLE = re.compile("[A-Za-z][A-Za-z0-9_]*")
 TEXTS = frozenset({"category", "text", "date"})
 OF_TEXT = frozenset({"values", "pattern", "correct", "ngrams", "vocabulary"})
 OF_NUMBERS = frozenset({"minimum", "maximum", "outliers"})
@@ -16,6 +18,25 @@ MISPLACED = {
     "date": OF_NUMBERS | {"ngrams", "vocabulary", "values"},
     "image": OF_ROWS | OF_TEXT | {"outliers"},
 }
+
+
+def sendable(name: str) -> str:
+    """The name under which a client can send a column; the same one, if it can.
+
+    TensorFlow makes each a parameter of a Python function.
+
+    >>> [sendable(name) for name in ("mean_radius", "mean radius", "2nd Länge (cm)", "日本")]
+    ['mean_radius', 'mean_radius', 'column_2nd_L_nge_cm', 'column']
+    """
+    if _is_sendable(name):
+        return name
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
+    return plain if _is_sendable(plain) else f"column_{plain}".rstrip("_")
+
+
+def _is_sendable(name: str) -> bool:
+    is_taken = keyword.iskeyword(name) or name == "self"
+    return bool(SENDABLE.fullmatch(name)) and not is_taken
 
 
 def misplaced(type_: str, given: Collection[str]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, cast
 import yaml
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from pipeline_tasks import column_rules
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
@@ -96,6 +97,20 @@ class PipelineConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _columns_have_names(self) -> Self:
+        for name, column in self.columns.items():
+            if column.is_input and (other := column_rules.sendable(name)) != name:
+                raise ValueError(
+                    f"columns.{name}: no client can send this name; call it by another one, such "
+                    f"as `{other}: {{from: {name!r}, ...}}`"
+                )
+        names = [column.source_name or name for name, column in self.columns.items()]
+        names.append(self.label.name)
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"the source's column {twice[0]!r} is taken twice")
+        return self
+
+    @model_validator(mode="after")
     def _what_preparation_names_is_declared(self) -> Self:
         if self.split.column is not None and self.split.column not in self.columns:
             raise ValueError(f"split.column {self.split.column!r} must be among the columns")
@@ -106,8 +121,9 @@ class PipelineConfig(Frozen):
         return self
 
     def _check_feature(self, name: str, feature: Part) -> None:
-        if name in self.columns or name.startswith("_"):
-            raise ValueError(f"the feature {name!r} needs a name that no column has, without _")
+        if name in self.columns or name.startswith("_") or "/" in name:
+            wanted = "a name that no column has, without / and not beginning with _"
+            raise ValueError(f"the feature {name!r} needs {wanted}")
         takes = registry.part("transforms", feature.kind).TAKES
         params: Any = registry.params("transforms", feature.kind, feature.settings())
         inputs = {key: column for key, column in self.columns.items() if column.is_input}
@@ -123,7 +139,10 @@ class PipelineConfig(Frozen):
         columns: dict[str, str] = {
             name: column.type for name, column in self.columns.items() if column.is_input
         }
-        found = self.evaluation.misfits(self.task, self.metrics, self.promotion, columns)
+        found = [
+            *self.evaluation.misfits(self.task, self.metrics, self.promotion, columns),
+            *self._useless({*columns.values()}),
+        ]
         if mistakes := "; ".join(found):
             raise ValueError(mistakes)
         return self
@@ -154,6 +173,16 @@ class PipelineConfig(Frozen):
         inputs = [name for name, column in self.columns.items() if column.is_input]
         kept = tuple(name for name in inputs if name not in left_out) if left_out else None
         return Logged(share=self.observation.share, columns=kept)
+
+    def _useless(self, types: set[str]) -> Iterator[str]:
+        """What asks for data of a type that the file does not declare."""
+        needed = getattr(registry.part("models", self.model.kind), "NEEDS_COLUMN", None)
+        if needed is not None and needed not in types:
+            yield f"model kind {self.model.kind} needs a column of type {needed}"
+        if self.preparation.augmentation is not None and "image" not in types:
+            yield "preparation.augmentation varies images, and no column is of type image"
+        if self.preparation.balance is not None and self.task == "regression":
+            yield "preparation.balance is of classes, and the label is a number"
 
     @property
     def task(self) -> Literal["binary", "multiclass", "regression"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeline_tasks import rows
+from pipeline_tasks import column_rules, rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.settings import Column
@@ -49,9 +49,11 @@ def propose(config: PipelineConfig) -> dict[str, Rules]:
             if rule not in declared and rule != "type"
         }
     known = {*rows.frame_columns(config.columns), config.label.name}
-    return proposed | {
-        str(name): _rules(frame, str(name), None) for name in frame.columns if name not in known
-    }
+    for name in (str(name) for name in frame.columns if name not in known):
+        sent = column_rules.sendable(name)
+        renamed: Rules = {} if sent == name else {"from": name}
+        proposed[sent] = _rules(frame, name, None) | renamed
+    return proposed
 
 
 def undeclared(config: PipelineConfig, folder: Path) -> list[str]:
@@ -59,7 +61,7 @@ def undeclared(config: PipelineConfig, folder: Path) -> list[str]:
 
     Other sources deliver all they have, or say it themselves: `undeclared(params, folder, config)`.
     """
-    source = config.source
+    config, source = rows.at_source(config), config.source
     part = registry.part("sources", source.kind)
     if hasattr(part, "undeclared"):
         params = registry.params("sources", source.kind, source.settings())
@@ -80,9 +82,9 @@ def _read(config: PipelineConfig, folder: Path) -> pd.DataFrame:
     params = registry.params("sources", source.kind, source.settings())
     part.fetch(params, folder)
     more = {name: Column(type="text") for name in undeclared(config, folder)}
-    whole = config.model_copy(update={"columns": {**config.columns, **more}})
-    frame: pd.DataFrame = part.read(params, folder, whole)
-    return frame
+    there = rows.at_source(config)
+    whole = there.model_copy(update={"columns": {**there.columns, **more}})
+    return rows.renamed(part.read(params, folder, whole), config)
 
 
 def _rules(frame: pd.DataFrame, name: str, column: Column | None) -> Rules:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.observations import Observation, Prediction
 from pipeline_tasks.settings import Column
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[np.generic]]
 
 LABEL = "_label"
+# The splits that candidate and champion are judged on, and the file of what only a champion takes.
+JUDGING, OTHERS = ("test", "recent"), "_others"
 # The parts of prose in an npz file.
 BYTES, ENDS = "/bytes", "/ends"
 # What preprocessing.json holds beside what was learned of each column.
@@ -35,6 +38,21 @@ def observed(config: PipelineConfig) -> dict[str, Column]:
     """The inputs that servers log."""
     left_out = config.observation.leave_out
     return {name: column for name, column in inputs(config).items() if name not in left_out}
+
+
+def at_source(config: PipelineConfig) -> PipelineConfig:
+    """The pipeline with its columns under the names that they have in the source."""
+    columns = {column.source_name or name: column for name, column in config.columns.items()}
+    return config.model_copy(update={"columns": columns})
+
+
+def renamed(frame: pd.DataFrame, config: PipelineConfig) -> pd.DataFrame:
+    """A frame of the source with its columns under the pipeline's names."""
+    names: dict[str, str] = {}
+    for name, column in config.columns.items():
+        there, here = _names(column.source_name or name, column), _names(name, column)
+        names |= dict(zip(there, here, strict=True)) if there != here else {}
+    return frame.rename(columns=names) if names else frame
 
 
 def numbers(config: PipelineConfig) -> list[str]:
@@ -92,7 +110,8 @@ def to_labels(values: pd.Series[Any], config: PipelineConfig) -> NDArray[np.gene
 def from_observations(found: Sequence[Observation], config: PipelineConfig) -> pd.DataFrame:
     """Labelled observations as a frame like the source's: the client's inputs, the true label.
 
-    A column that no client sends is missing everywhere, and so is text that was sent empty.
+    A column that no client sends is missing everywhere, and so is text that was sent empty, and a
+    label that the pipeline file does not know.
     """
     import numpy as np
     import pandas as pd
@@ -109,16 +128,25 @@ def from_observations(found: Sequence[Observation], config: PipelineConfig) -> p
             parts[name] = pd.Series([value or None for value in values], dtype="str")
         else:
             parts[name] = pd.Series(values, dtype="float64")
-    parts[config.label.name] = [pair.label.label for pair in found]
+    told = [
+        one if config.label.knows(one) else None for one in (pair.label.label for pair in found)
+    ]
+    is_number = config.task == "regression"
+    parts[config.label.name] = pd.Series(told, dtype="float64" if is_number else None)
     return pd.DataFrame(parts)
 
 
 def input_arrays(found: Sequence[Prediction], config: PipelineConfig) -> Arrays:
-    """What clients sent, one array a column that is logged, as to_arrays makes them."""
+    """What clients sent, one array a column that is logged, as to_arrays makes them.
+
+    A column that none of them sent, because no model took it yet, is left out.
+    """
     import numpy as np
 
     arrays: Arrays = {}
     for name, column in observed(config).items():
+        if found and not any(name in one.inputs for one in found):
+            continue
         values = [one.inputs.get(name) for one in found]
         if column.is_text:
             texts = np.array([np.str_(value or "") for value in values], dtype=object)
@@ -127,6 +155,42 @@ def input_arrays(found: Sequence[Prediction], config: PipelineConfig) -> Arrays:
             shape = (len(found), *(column.shape or ()))
             arrays[name] = np.array(values, dtype=np.float32).reshape(shape)
     return arrays
+
+
+def answers(found: Sequence[Prediction], config: PipelineConfig) -> NDArray[np.float32]:
+    """What the model answered: probabilities (n, classes), or values (n,).
+
+    Raises DataError when they answer another question than the pipeline file now asks.
+    """
+    import numpy as np
+
+    is_number = config.task == "regression"
+    name = "value" if is_number else "probabilities"
+    shape: tuple[int, ...] = () if is_number else (len(config.label.classes),)
+    values = [_given(one, name) for one in found]
+    if different := [one for one in found if np.shape(_given(one, name)) != shape]:
+        raise DataError(
+            f"version {different[0].version} answered {', '.join(different[0].outputs)} with "
+            f"{np.size(_given(different[0], name))} {name} a row",
+            expected=f"{prod(shape)} for the label {config.label.name} of the pipeline file",
+            fix=f"run {config.name}__train, so that a model of this label is in production",
+        )
+    return np.array(values, dtype=np.float32).reshape(len(found), *shape)
+
+
+def _given(one: Prediction, name: str) -> Any:
+    return one.outputs.get(name, ())
+
+
+def truths(labels: Sequence[str | float], config: PipelineConfig) -> NDArray[np.generic]:
+    """Labels that the pipeline file knows, as `_label` in to_arrays."""
+    import numpy as np
+
+    if config.task == "regression":
+        return np.array(labels, dtype=np.float32)
+    classes: Sequence[str | float] = config.label.classes
+    index = {one: place for place, one in enumerate(classes)}
+    return np.array([index[label] for label in labels], dtype=np.int64)
 
 
 class ArrayWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
@@ -85,6 +86,9 @@ class Column(Frozen):
 
     type: Literal["number", "category", "text", "date", "image"] = Field(
         description="date: text in ISO format, such as 2026-01-31 or 2026-01-31T13:45."
+    )
+    source_name: str | None = Field(
+        None, alias="from", description="Its name in the source, where that is another one."
     )
     is_input: bool = Field(
         True, alias="input", description="false: for checks and splits only; no client sends it."
@@ -173,6 +177,12 @@ class Label(Frozen):
             raise ValueError("a number has no `classes`; use `min` and `max` to bound it")
         return self
 
+    def knows(self, value: str | float) -> bool:
+        """Whether a truth that a client tells is one that a model of this label may answer."""
+        if self.type == "number":
+            return not isinstance(value, str) and math.isfinite(value)
+        return value in self.classes
+
 
 class Split(Frozen):
     """How rows are divided: disjoint, and the same row on the same side in every run."""
@@ -210,12 +220,17 @@ class Promotion(Frozen):
     thresholds: dict[MetricName, float] = Field(
         {}, description="The same for other metrics, each in its own direction."
     )
-    margin: float = Field(0.0, description="How much worse than the champion is still no loss.")
-    on_test: Literal["not_worse", "not_proven_worse", "proven_not_worse"] = Field(
-        "not_worse",
-        description="Against the champion on test rows. not_worse: by the number; "
-        "not_proven_worse: refused if a paired test says the loss is no accident; "
-        "proven_not_worse: refused unless the test says that the loss is within the margin.",
+    margin: float = Field(
+        0.0,
+        description="How much worse than the champion is still no loss; of rmse and mae, which "
+        "have the label's unit, a share of the champion's.",
+    )
+    on_test: Literal["not_proven_worse", "not_worse", "proven_not_worse"] = Field(
+        "not_proven_worse",
+        description="Against the champion on test rows. not_proven_worse: refused if it is worse "
+        "by more than the margin and a paired test says that this is no accident; not_worse: by "
+        "the number alone; proven_not_worse: refused unless the test says that the loss is within "
+        "the margin.",
     )
     on_recent: Literal["better", "proven_better"] = Field(
         "better",
@@ -224,7 +239,7 @@ class Promotion(Frozen):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="What a paired test calls proven.")
     minimum_rows: int = Field(30, ge=1, description="Held-out rows below which nothing is proven.")
     slice_margin: float = Field(
-        0.05, ge=0, description="The margin of each slice that has the minimum of rows."
+        0.05, ge=0, description="The same for each slice that has the minimum of rows."
     )
     maximum_bytes: int | None = Field(None, ge=1, description="Size of the model's weights.")
     maximum_ms_per_1000_rows: float | None = Field(
@@ -263,7 +278,12 @@ class Monitoring(Frozen):
     schedule: str = "*/15 * * * *"
     detector: Annotated[Part, part_of("detectors")] = Part(kind="histogram")
     minimum_rows: int = Field(100, ge=1, description="Rows below which there is no verdict.")
-    quality_drop: float = Field(0.05, gt=0, description="Fall of the promotion metric that alarms.")
+    quality_drop: float = Field(
+        0.05,
+        gt=0,
+        description="How much worse the promotion metric is that alarms; of rmse and mae, which "
+        "have the label's unit, a share of the promoted value.",
+    )
     latency_p99_ms: float = Field(250, gt=0)
     memory_mb: float = Field(4000, gt=0)
 

@@ -14,13 +14,28 @@ CERTAINTY_Z = 2.326  # one-sided 1 %
 
 @dataclass(frozen=True)
 class Quality:
-    """The promotion metric on labelled production rows, and when the champion was promoted."""
+    """The promotion metric on labelled production rows, and when the champion was promoted.
+
+    has_answers: the model answered with numbers; a metric that is still NaN is not defined on these
+    rows, such as ROC AUC where all are of one class. is_error: lower is better. has_unit: it is in
+    the label's own unit. spread: the standard error of the difference; None for a share of rows.
+    """
 
     metric: str
     value: float
     rows: int
     promoted_value: float
     promoted_rows: int
+    has_answers: bool = True
+    is_error: bool = False
+    has_unit: bool = False
+    spread: float | None = None
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether anything can be said; of answers that are no numbers it can."""
+        values = (self.value, self.promoted_value) if self.has_answers else (self.promoted_value,)
+        return not any(map(math.isnan, values))
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ def alarm(
     labelled rows, only the service is judged.
     """
     judged: list[tuple[str, bool, str]] = []
-    if quality and quality.rows >= rules.minimum_rows:
+    if quality and quality.rows >= rules.minimum_rows and quality.is_defined:
         judged.append(("quality", *_judge_quality(rules, quality)))
     if rows >= rules.minimum_rows:
         judged.append(("drift", *_judge_drift(drifts)))
@@ -80,26 +95,47 @@ def alarm(
             f"{rows} predictions and {labelled} labelled rows since the last verdict, "
             f"{rules.minimum_rows} of either needed"
         )
-        return Alarm(Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(reason,)), ())
+        few = (reason, *_undefined(quality))
+        return Alarm(Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=few), ())
     good = tuple(reason for _, _, reason in [*judged, *service_found])
-    return Alarm(Verdict(answer=Answer.NO, reasons=good), ())
+    return Alarm(Verdict(answer=Answer.NO, reasons=(*good, *_undefined(quality))), ())
+
+
+def _undefined(quality: Quality | None) -> tuple[str, ...]:
+    if quality is None or quality.is_defined:
+        return ()
+    which = f"{quality.rows} labelled rows" if math.isnan(quality.value) else "its promotion's rows"
+    return (f"{quality.metric} is not defined on {which}, where the answers are all alike",)
 
 
 def _judge_quality(rules: Monitoring, quality: Quality) -> tuple[bool, str]:
-    drop = quality.promoted_value - quality.value
-    pooled = (quality.value * quality.rows + quality.promoted_value * quality.promoted_rows) / (
-        quality.rows + quality.promoted_rows
-    )
-    spread = math.sqrt(
-        max(pooled * (1 - pooled), 1e-9) * (1 / quality.rows + 1 / quality.promoted_rows)
-    )
-    is_bad = not drop <= rules.quality_drop and not drop / spread <= CERTAINTY_Z
-    direction = "lower" if drop > 0 else "higher"
+    fall = quality.promoted_value - quality.value
+    drop = -fall if quality.is_error else fall
+    limit = rules.quality_drop * (abs(quality.promoted_value) if quality.has_unit else 1.0)
+    is_bad = not drop <= limit and not drop <= CERTAINTY_Z * _spread(quality)
     return is_bad, (
-        f"{quality.metric} {quality.value:.3f} on {quality.rows} labelled rows, "
-        f"{quality.promoted_value:.3f} when promoted: {abs(drop) * 100:.1f} points {direction} "
-        f"(alarm at {rules.quality_drop * 100:g} lower, if that is no accident)"
+        f"{quality.metric} {quality.value:.4g} on {quality.rows} labelled rows, "
+        f"{quality.promoted_value:.4g} when promoted: {_size(quality, fall)} "
+        f"{'lower' if fall > 0 else 'higher'} (alarm at {_size(quality, limit)} "
+        f"{'higher' if quality.is_error else 'lower'}, if that is no accident)"
     )
+
+
+def _spread(quality: Quality) -> float:
+    if quality.spread is not None:
+        return quality.spread
+    rows, promoted_rows = quality.rows, quality.promoted_rows
+    pooled = (quality.value * rows + quality.promoted_value * promoted_rows) / (
+        rows + promoted_rows
+    )
+    return math.sqrt(max(pooled * (1 - pooled), 1e-9) * (1 / rows + 1 / promoted_rows))
+
+
+def _size(quality: Quality, difference: float) -> str:
+    """A share of right rows in points, anything else as it is."""
+    if quality.spread is None:
+        return f"{abs(difference) * 100:.1f} points"
+    return f"{abs(difference):.3g}"
 
 
 def _judge_drift(drifts: Sequence[Drift]) -> tuple[bool, str]:

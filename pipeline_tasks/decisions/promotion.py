@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from pipeline_tasks.core.values import Answer, Verdict
 from pipeline_tasks.decisions.pairing import Pair, chance_of_gain
 from pipeline_tasks.settings import Promotion
 
 Check = tuple[bool, str]
+INCOMPARABLE = (
+    "Keep a column that the source still has with `input: false` until the next promotion, or "
+    "approve this candidate: clients have to change with it anyway"
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,42 @@ class Cost:
     ms_per_1000_rows: float | None = None
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Which way a metric is better, and whether it is in the label's own unit."""
+
+    is_error: bool = False
+    has_unit: bool = False
+
+    @classmethod
+    def of(cls, metric: ModuleType) -> Scale:
+        """That of a metric's module."""
+        return cls(not metric.HIGHER_IS_BETTER, getattr(metric, "HAS_UNIT", False))
+
+    def gain(self, candidate: float, champion: float) -> float:
+        """How much better the candidate is."""
+        return champion - candidate if self.is_error else candidate - champion
+
+    def margin(self, share: float, champion: float) -> float:
+        """A margin of the pipeline file on the metric's scale."""
+        return share * abs(champion) if self.has_unit else share
+
+    def margin_text(self, share: float, champion: float) -> str:
+        """The margin for the reasons.
+
+        >>> Scale().margin_text(0.02, 0.9), Scale(has_unit=True).margin_text(0.02, 50.0)
+        ('0.02', "1 (0.02 of the champion's)")
+        """
+        text = f"{self.margin(share, champion):.4g}"
+        return f"{text} ({share:.3g} of the champion's)" if self.has_unit and share else text
+
+
 def promotion(
     rules: Promotion,
     splits: Mapping[str, Judged],
     *,
-    lower_is_better: frozenset[str] = frozenset(),
+    scales: Mapping[str, Scale] | None = None,
+    obstacles: Sequence[str] = (),
     cost: Cost | None = None,
     approved_by: str = "",
 ) -> Verdict:
@@ -56,10 +92,12 @@ def promotion(
     splits: `test` always, `recent` when there are enough labelled observations. On `recent` the
     candidate must beat the champion; without it, it must not fall behind on `test` by more than
     the margin, nor in a slice by more than the slices' margin. `minimum` and `thresholds` are asked
-    of the test rows, which drift does not touch. lower_is_better: the metrics that are errors.
+    of the test rows, which drift does not touch. scales: of each metric that is not as usual.
+    obstacles: why the champion cannot be compared with; then only a person can say yes.
     approved_by: the person who takes the candidate in spite of the rules; the reasons stay.
     """
-    verdict = _by_the_rules(rules, splits, lower_is_better, cost or Cost())
+    verdict = _by_the_rules(rules, splits, scales or {}, cost or Cost(), bool(obstacles))
+    verdict = _incomparable(verdict, obstacles) if obstacles else verdict
     if verdict.is_yes or not approved_by:
         return verdict
     approval = f"approved by {approved_by}, although by the rules the answer is {_said(verdict)}:"
@@ -70,32 +108,42 @@ def _said(verdict: Verdict) -> str:
     return verdict.answer.value.replace("_", " ")
 
 
+def _incomparable(verdict: Verdict, obstacles: Sequence[str]) -> Verdict:
+    answer = Answer.NOT_ENOUGH_DATA if verdict.is_yes else verdict.answer
+    why = f"the champion cannot be compared with: {', and '.join(obstacles)}. {INCOMPARABLE}"
+    return Verdict(answer=answer, reasons=(why, *verdict.reasons))
+
+
 def _by_the_rules(
-    rules: Promotion, splits: Mapping[str, Judged], lower_is_better: frozenset[str], cost: Cost
+    rules: Promotion,
+    splits: Mapping[str, Judged],
+    scales: Mapping[str, Scale],
+    cost: Cost,
+    is_alone: bool,
 ) -> Verdict:
     test, recent = splits["test"], splits.get("recent")
     if test.rows < rules.minimum_rows:
         few = f"{test.rows} test rows, {rules.minimum_rows} needed to prove anything"
         return Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(few,))
-    checks = list(_thresholds(rules, test, lower_is_better))
+    checks = list(_thresholds(rules, test, scales))
     if recent and recent.rows < rules.minimum_rows:
         few = f"only {recent.rows} latest labelled rows, {rules.minimum_rows} needed: test decides"
         checks, recent = [*checks, (True, few)], None
-    is_error = rules.metric in lower_is_better
-    checks += _against_champion(rules, test, recent, is_error)
-    checks += _slices(rules, recent or test, is_error)
+    scale = scales.get(rules.metric, Scale())
+    checks += [] if is_alone else _against_champion(rules, test, recent, scale)
+    checks += _slices(rules, recent or test, scale)
     checks += _limits(rules, cost)
     is_yes = all(is_passed for is_passed, _ in checks)
     reasons = tuple(reason for _, reason in checks)
     return Verdict(answer=Answer.YES if is_yes else Answer.NO, reasons=reasons)
 
 
-def _thresholds(rules: Promotion, test: Judged, lower_is_better: frozenset[str]) -> Iterator[Check]:
+def _thresholds(rules: Promotion, test: Judged, scales: Mapping[str, Scale]) -> Iterator[Check]:
     asked = {} if rules.minimum is None else {rules.metric: rules.minimum}
     values = {**test.others, rules.metric: test.candidate}
     for metric, limit in (asked | rules.thresholds).items():
-        value = values.get(metric, math.nan)
-        yield _threshold(metric, value, limit, test.rows, metric in lower_is_better)
+        value, scale = values.get(metric, math.nan), scales.get(metric, Scale())
+        yield _threshold(metric, value, limit, test.rows, scale.is_error)
     if rules.minimum is None:
         yield (
             not math.isnan(test.candidate),
@@ -113,20 +161,16 @@ def _threshold(metric: str, value: float, limit: float, rows: int, is_error: boo
 
 
 def _against_champion(
-    rules: Promotion, test: Judged, recent: Judged | None, is_error: bool
+    rules: Promotion, test: Judged, recent: Judged | None, scale: Scale
 ) -> Iterator[Check]:
     judged = recent or test
     if judged.champion is None:
         yield True, "this is the first model: there is no other champion to compare with"
         return
-    gain = (judged.champion - judged.candidate) if is_error else judged.candidate - judged.champion
-    is_passed, wanted = (
-        _on_recent(rules, judged, gain, is_error)
-        if recent
-        else _on_test(rules, judged, gain, is_error)
-    )
+    gain = scale.gain(judged.candidate, judged.champion)
+    is_passed, wanted = (_on_recent if recent else _on_test)(rules, judged, gain, scale)
     tie = ", a tie" if gain == 0 else ""
-    lower = ", lower is better" if is_error else ""
+    lower = ", lower is better" if scale.is_error else ""
     yield (
         is_passed,
         f"{rules.metric} {judged.candidate:.4f} against the champion's {judged.champion:.4f} "
@@ -135,8 +179,8 @@ def _against_champion(
     )
 
 
-def _on_recent(rules: Promotion, judged: Judged, gain: float, is_error: bool) -> Check:
-    chance, test = chance_of_gain(judged.pair, higher_is_better=not is_error)
+def _on_recent(rules: Promotion, judged: Judged, gain: float, scale: Scale) -> Check:
+    chance, test = chance_of_gain(judged.pair, higher_is_better=not scale.is_error)
     known = _chance_text(chance, test, "better")
     if rules.on_recent == "better":
         return gain > 0, f"it must be better there{known}"
@@ -144,64 +188,59 @@ def _on_recent(rules: Promotion, judged: Judged, gain: float, is_error: bool) ->
     return is_proven, f"it must be proven better there at {rules.confidence:.0%}{known}"
 
 
-def _on_test(rules: Promotion, judged: Judged, gain: float, is_error: bool) -> Check:
-    may = f"it may be worse by {rules.margin:g}"
-    if rules.on_test == "not_worse":
-        return gain >= -rules.margin, may + _loss_text(judged, gain, is_error)
-    chance, test = chance_of_gain(
-        judged.pair, higher_is_better=not is_error, margin=_tested_margin(rules)
-    )
+def _on_test(rules: Promotion, judged: Judged, gain: float, scale: Scale) -> Check:
+    champion = judged.champion or 0.0
+    margin = scale.margin(rules.margin, champion)
+    may = f"it may be worse by {scale.margin_text(rules.margin, champion)}"
+    # McNemar's test knows no margin: whether a loss is an accident is asked of all of it.
+    tested = margin if rules.on_test == "proven_not_worse" else 0.0
+    chance, test = chance_of_gain(judged.pair, higher_is_better=not scale.is_error, margin=tested)
     if rules.on_test == "proven_not_worse":
         known = _chance_text(chance, test, "within that")
-        is_proven = gain >= -rules.margin and chance <= 1.0 - rules.confidence
+        is_proven = gain >= -margin and chance <= 1.0 - rules.confidence
         return is_proven, f"{may}, which must be proven at {rules.confidence:.0%}{known}"
-    known = _chance_text(1.0 - chance, test, "worse")
-    is_worse = gain < -rules.margin and not 1.0 - chance > 1.0 - rules.confidence
+    worse, better = (1.0 - chance, test, "worse"), (chance, test, "better")
+    known = _chance_text(*(better if gain > 0 else worse))
+    if rules.on_test == "not_worse":
+        return gain >= -margin, may + known
+    is_worse = gain < -margin and not 1.0 - chance > 1.0 - rules.confidence
     is_passed = not is_worse and not math.isnan(gain)
     return is_passed, f"{may}, or more if that may be chance at {rules.confidence:.0%}{known}"
 
 
-def _tested_margin(rules: Promotion) -> float:
-    """McNemar's test knows no margin: whether a loss is an accident is asked of all of it."""
-    return rules.margin if rules.on_test == "proven_not_worse" else 0.0
-
-
-def _loss_text(judged: Judged, gain: float, is_error: bool) -> str:
-    if not gain < 0:
-        return ""
-    chance, test = chance_of_gain(judged.pair, higher_is_better=not is_error)
-    return _chance_text(1.0 - chance, test, "worse")
-
-
 def _chance_text(chance: float, test: str, what: str) -> str:
-    return "" if math.isnan(chance) else f", {test} p {chance:.2g} that it is {what} by chance"
+    if math.isnan(chance):
+        return ", no paired test: nothing was resampled"
+    return f", {test} p {chance:.2g} that it is {what} by chance"
 
 
-def _slices(rules: Promotion, judged: Judged, is_error: bool) -> Iterator[Check]:
+def _slices(rules: Promotion, judged: Judged, scale: Scale) -> Iterator[Check]:
     large = [one for one in judged.slices if one.rows >= rules.minimum_rows]
-    worse = [one for one in large if not _gain(one, is_error) >= -rules.slice_margin]
+    worse = [one for one in large if not _is_within(rules, one, scale)]
     for one in worse:
+        may = scale.margin_text(rules.slice_margin, one.champion)
         yield (
             False,
             f"slice {one.name}: {rules.metric} {one.candidate:.4f} against the champion's "
             f"{one.champion:.4f} on the same {one.rows} rows "
-            f"({one.candidate - one.champion:+.4f}, it may be worse by {rules.slice_margin:g})",
+            f"({one.candidate - one.champion:+.4f}, it may be worse by {may})",
         )
     if judged.slices and not worse:
         small = len(judged.slices) - len(large)
         yield (
             True,
             f"in none of {len(large)} slices is it worse than the champion by more than "
-            f"{rules.slice_margin:g} ({small} more have fewer than {rules.minimum_rows} rows)",
+            f"{rules.slice_margin:g}{' of its' if scale.has_unit else ''} "
+            f"({small} more have fewer than {rules.minimum_rows} rows)",
         )
 
 
-def _gain(one: Slice, is_error: bool) -> float:
-    """0 where neither model's metric is defined: that is no loss."""
+def _is_within(rules: Promotion, one: Slice, scale: Scale) -> bool:
+    """Where neither model's metric is defined, that is no loss."""
     if math.isnan(one.candidate) and math.isnan(one.champion):
-        return 0.0
-    difference = one.candidate - one.champion
-    return -difference if is_error else difference
+        return True
+    margin = scale.margin(rules.slice_margin, one.champion)
+    return scale.gain(one.candidate, one.champion) >= -margin
 
 
 def _limits(rules: Promotion, cost: Cost) -> Iterator[Check]:

@@ -78,19 +78,20 @@ def _class(config: PipelineConfig) -> Callable[[tf.Tensor], dict[str, tf.Tensor]
     }
 
 
-def exported(folder: Path) -> Callable[..., dict[str, tf.Tensor]]:
-    """The function an exported SavedModel serves."""
+def exported(folder: Path) -> tuple[dict[str, tf.TensorSpec], Callable[..., dict[str, tf.Tensor]]]:
+    """What an exported SavedModel takes, by name, and the function it serves."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(folder))
     function = loaded.signatures["serving_default"]
+    takes: dict[str, tf.TensorSpec] = function.structured_input_signature[1]
 
     def answer(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
         found: dict[str, tf.Tensor] = function(**raw)
         return found
 
     answer.keep_alive = loaded  # type: ignore[attr-defined]
-    return answer
+    return takes, answer
 
 
 def shares_or_values(

@@ -41,6 +41,25 @@ def row_weights(labels: NDArray[np.int64], balance: Balance) -> NDArray[np.float
     return table[labels]
 
 
+def judging_weights(labels: NDArray[np.int64], balance: Balance) -> NDArray[np.float32]:
+    """How much each row counts that is judged as the balanced rows are learned from; float32 (n,).
+
+    Otherwise the first epochs, which know only how frequent a class is, would seem to be the best.
+
+    >>> import numpy as np
+    >>> judging_weights(np.array([0, 0, 0, 1]), Balance(kind="oversample", limit=2)).tolist()
+    [1.0, 1.0, 1.0, 2.0]
+    """
+    import numpy as np
+
+    if balance.kind == "weights":
+        return row_weights(labels, balance)
+    counts = np.bincount(labels)
+    times = np.minimum(counts.max(initial=1) / np.maximum(counts, 1), balance.limit)
+    weights: NDArray[np.float32] = times.astype(np.float32)[labels]
+    return weights
+
+
 def oversampled(labels: NDArray[np.int64], balance: Balance, *, seed: int) -> NDArray[np.int64]:
     """Places of rows, each row at least once and rare classes' rows more often, shuffled.
 

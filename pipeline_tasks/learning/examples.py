@@ -23,7 +23,8 @@ def of(
         labels = ((labels - known["mean"]) / known["scale"]).astype("float32")
     columns = encoding.encode(raw, config, learned)
     if split != "train":
-        return Examples(columns=columns, labels=tf.constant(labels))
+        weights = _judging_weights(config, labels)
+        return Examples(columns=columns, labels=tf.constant(labels), weights=weights)
     return Examples(
         columns=columns,
         labels=tf.constant(labels),
@@ -32,12 +33,19 @@ def of(
     )
 
 
+def _judging_weights(config: PipelineConfig, labels: Any) -> Any:
+    import tensorflow as tf
+
+    balance = config.preparation.balance
+    return tf.constant(balancing.judging_weights(labels, balance)) if balance else None
+
+
 def _balanced(config: PipelineConfig, labels: Any) -> dict[str, Any]:
     """The weights of the rows, or which rows an epoch goes over, where classes are balanced."""
     import tensorflow as tf
 
     balance = config.preparation.balance
-    if balance is None or config.task == "regression":
+    if balance is None:
         return {}
     if balance.kind == "weights":
         return {"weights": tf.constant(balancing.row_weights(labels, balance))}

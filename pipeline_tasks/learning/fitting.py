@@ -197,7 +197,7 @@ def _judge_function(
     """A function of nothing: mean loss, and accuracy or R2.
 
     The loss is the one that training makes small, its penalties left out: judged without the
-    smoothing, a model that has learned it would seem to get worse.
+    smoothing or the weights of rows, a model that has learned them would seem to get worse.
     """
     import tensorflow as tf
 
@@ -208,9 +208,9 @@ def _judge_function(
         rows = slice(start, start + VALIDATION_ROWS)
         labels = examples.labels[rows]
         logits = model({k: values[rows] for k, values in examples.columns.items()}, training=False)
-        loss += network.loss(labels, logits, smoothing=smoothing) * tf.cast(
-            tf.shape(labels)[0], tf.float32
-        )
+        weights = None if examples.weights is None else examples.weights[rows]
+        mean = network.loss(labels, logits, weights=weights, smoothing=smoothing)
+        loss += mean * tf.cast(tf.shape(labels)[0], tf.float32)
         if not is_number:
             chosen = tf.argmax(network.probabilities(logits), axis=1)
             hits += tf.reduce_sum(tf.cast(chosen == labels, tf.float32))
@@ -222,7 +222,8 @@ def _judge_function(
         if is_number:
             variance = tf.math.reduce_variance(examples.labels)
             return loss / rows_total, 1.0 - loss / rows_total / variance
-        return loss / rows_total, hits / rows_total
+        weight = rows_total if examples.weights is None else tf.reduce_sum(examples.weights)
+        return loss / weight, hits / rows_total
 
     return tf.function(judge, autograph=False)
 

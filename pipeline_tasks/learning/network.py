@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
+from pipeline_tasks.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import keras
@@ -40,7 +41,18 @@ def build(
     family = registry.part("models", config.model.kind)
     params = registry.params("models", config.model.kind, config.model.settings())
     width = len(config.label.classes) if config.task == "multiclass" else 1
-    return keras.Model(inputs, family.build(params, inputs, width))
+    try:
+        logits = family.build(params, inputs, width)
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {tuple(one.shape[1:])}" for name, one in inputs.items())
+        raise ConfigError(
+            f"model kind {config.model.kind} cannot be built over {shapes}: {error}",
+            expected="layers that fit these shapes",
+            fix="mend the section `model` of the pipeline file",
+        ) from error
+    if logits.dtype != "float32":  # in mixed precision; loss and answer are always float32
+        logits = keras.layers.Activation("linear", dtype="float32")(logits)
+    return keras.Model(inputs, logits)
 
 
 def _set_precision(precision: str) -> None:

@@ -5,6 +5,8 @@ A metric says `HIGHER_IS_BETTER`, and what it `NEEDS` beside the truth: `labels`
 float, NaN where it is not defined. A metric may offer `weighted(truth, answer, weights)` as well:
 weights (resamples, n) are how often each row counts, and the answer is one number a resample. That
 is what makes its intervals cheap; without it they are computed one resample at a time.
+`HAS_UNIT` says that it is in the label's own unit: then margins are shares of the value that it is
+compared with. `IS_SHARE_OF_RIGHT_ROWS` says just that.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 HIGHER_IS_BETTER = False
 NEEDS = "values"
+HAS_UNIT = True
 
 
 def compute(truth: ArrayLike, answer: ArrayLike) -> float:

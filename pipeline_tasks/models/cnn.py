@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+NEEDS_COLUMN = "image"
 # Of the running mean and variance: small data sets have too few steps for the usual 0.99.
 MOMENTUM = 0.9
 

@@ -114,6 +114,8 @@ def files(path: str, endings: tuple[str, ...], wanted: str) -> list[Path]:
 def connection(name: str) -> Connection:
     """The Airflow connection that AIRFLOW_CONN_<NAME> describes, as a URI or as JSON.
 
+    In a task of Airflow's, the variable is there for connections of its database, too.
+
     Raises ConfigError, without the variable's value, when there is none or it cannot be read.
     """
     key = f"AIRFLOW_CONN_{name.upper()}"
@@ -121,13 +123,15 @@ def connection(name: str) -> Connection:
     try:
         if text:
             return _of_json(text) if text.startswith("{") else _of_uri(text)
-        problem = "is not set; connections that only Airflow's database knows are not seen here"
+        problem = (
+            "is not set, and no connection of Airflow's is called so (only its tasks see them)"
+        )
     except (ValueError, TypeError, AttributeError):
         problem = "is neither a URI nor a JSON object that describes a connection"
     raise ConfigError(
         f"the environment variable {key} {problem}",
         expected=f"{key}=<type>://<login>:<password>@<host>:<port>/<schema>, or the same as JSON",
-        fix=f"set {key} where the pipeline runs",
+        fix=f"set {key} where the pipeline runs, or add the connection in Airflow's UI",
     )
 
 

@@ -90,10 +90,7 @@ class Page(NamedTuple):
 
 
 def digest(params: Params) -> str:
-    """The digest of the rows, whatever else changes in the pages, and wherever they are.
-
-    Asks for every page, as gently as when they are fetched; none is kept.
-    """
+    """The digest of the rows, whatever else is in the pages; each is asked for, and none kept."""
     found = hashlib.sha256()
     for page in _Crawler(params).pages():
         for record in _records(params, page):
@@ -101,13 +98,16 @@ def digest(params: Params) -> str:
     return found.hexdigest()
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int:
     """Keep the pages as they came, and their addresses in pages.jsonl."""
+    rows = 0
     with (folder / INDEX).open("w") as index:
         for number, page in enumerate(_Crawler(params).pages()):
             name = f"page-{number:05}.html"
             (folder / name).write_bytes(page.content)
             index.write(json.dumps([name, page.url, page.encoding]) + "\n")
+            rows += len(_records(params, page))
+    return rows
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:

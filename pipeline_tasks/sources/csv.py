@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import shutil
-import zlib
-from array import array
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Mapping
 from hashlib import file_digest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic import Field
 
-from pipeline_tasks import tables
+from pipeline_tasks import csv_lines, tables
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError, EmptyError, PipelineError
 from pipeline_tasks.core.fingerprint import digest_of_text
@@ -29,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAMES = "files.json"
-HEADER_LINES = 1
 ENDINGS = (".csv", ".gz")
 TYPES = {"number": "float64", "pixel": "float32", "text": "str"}
 # In a column of numbers, these can only mean that there is none; in text, each may be a value.
@@ -59,15 +53,19 @@ def digest(params: Params) -> str:
     return found[0] if len(found) == 1 else digest_of_text(" ".join(found))
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int | None:
     """Keep the files as they are: rows.csv, or each of several with its number and files.json."""
-    paths = _paths(params)
+    paths, counts = _paths(params), list[int | None]()
     for index, path in enumerate(paths):
         number = f"-{index:05}" if len(paths) > 1 else ""
         packed = ".gz" if path.suffix == ".gz" else ""
-        shutil.copyfile(path, folder / f"rows{number}.csv{packed}")
+        kept = folder / f"rows{number}.csv{packed}"
+        shutil.copyfile(path, kept)
+        counts.append(csv_lines.count(kept, params.separator))
     if len(paths) > 1:
         (folder / NAMES).write_text(json.dumps([str(path) for path in paths], indent=1))
+    known = [one for one in counts if one is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
@@ -100,14 +98,14 @@ def place(params: Params, row: int) -> str:
     try:
         paths, before = _paths(params), 0
         for path in paths:
-            lines = _lines(path, path.stat().st_mtime_ns, params.separator)
+            lines = csv_lines.begins(path, path.stat().st_mtime_ns, params.separator)
             if row < before + len(lines):
                 shown = params.path if len(paths) == 1 else path
                 return f"{shown} line {lines[row - before]}"
             before += len(lines)
     except (PipelineError, OSError, ValueError, EOFError, csv.Error):
         pass  # the file is gone, or is no longer what was fetched
-    return f"{params.path} line {row + HEADER_LINES + 1}"
+    return f"{params.path} line {row + csv_lines.HEADER_LINES + 1}"
 
 
 def _paths(params: Params) -> list[Path]:
@@ -128,43 +126,15 @@ def _kept(params: Params, folder: Path) -> list[File]:
     return [File(path, title) for path, title in zip(paths, titles, strict=True)]
 
 
-@contextmanager
-def _opened(path: Path, title: object) -> Iterator[IO[bytes]]:
-    """The file's content, unpacked. Raises DataError where it cannot be."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield cast(IO[bytes], file)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{title}: cannot be unpacked: {error}",
-            expected="a whole file in gzip format, as its name ends in .gz",
-            fix="fetch the file again, or rename it if it is not packed",
-        ) from error
-
-
 def _digest(path: Path) -> str:
-    with _opened(path, path) as file:
+    with csv_lines.opened(path, path) as file:
         return file_digest(cast(Any, file), "sha256").hexdigest()
 
 
-@lru_cache(maxsize=16)
-def _lines(path: Path, _: int, separator: str) -> array[int]:
-    """The line that each row begins in; a row may have several, and blank ones count too."""
-    found, begins = array("q"), 1
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as packed:
-        text = io.TextIOWrapper(cast(IO[bytes], packed), "utf-8-sig", newline="")
-        reader = csv.reader(text, delimiter=separator)
-        for fields in reader:
-            if fields:
-                found.append(begins)
-            begins = reader.line_num + 1
-    return found[HEADER_LINES:]
-
-
 def _header(params: Params, file: File) -> list[str]:
-    with _opened(file.path, file.title) as content:
+    with csv_lines.opened(file.path, file.title) as content:
         last = _check_encoding(content, file.title)
-    with _opened(file.path, file.title) as content:
+    with csv_lines.opened(file.path, file.title) as content:
         text = io.TextIOWrapper(content, "utf-8-sig", newline="")
         header = next(csv.reader(text, delimiter=params.separator), [])
     if not any(header):
@@ -184,9 +154,9 @@ def _check_encoding(content: IO[bytes], title: str) -> tuple[int, str]:
             raise DataError(
                 f"{title} line {number}: not UTF-8 at byte {error.start + 1}: {wrong!r}",
                 expected="text in UTF-8",
-                fix="convert the file: iconv -f latin1 -t utf-8",
+                fix=f"convert the file: iconv -f {'utf-16' if 0 in line else 'latin1'} -t utf-8",
             ) from error
-        last = (number, text) if text else last
+        last = (number, text) if text.strip() else last
     return last
 
 
@@ -215,8 +185,12 @@ def _check_same(first: File, wanted: list[str], file: File, header: list[str]) -
 
 def _check_end(params: Params, file: File, header: list[str], last: tuple[int, str]) -> None:
     number, line = last
-    fields = next(csv.reader([line], delimiter=params.separator), [])
-    if len(fields) >= len(header) or number <= HEADER_LINES or _ends_whole(params, file, header):
+    fields = next(csv.reader([line.rpartition("\r")[2]], delimiter=params.separator), [])
+    if (
+        len(fields) >= len(header)
+        or number <= csv_lines.HEADER_LINES
+        or _ends_whole(params, file, header)
+    ):
         return
     raise DataError(
         f"{file.title} line {number}: the last line ends after {len(fields)} of {len(header)} "
@@ -228,7 +202,7 @@ def _check_end(params: Params, file: File, header: list[str], last: tuple[int, s
 
 def _ends_whole(params: Params, file: File, header: list[str]) -> bool:
     """The last row has every field after all: the line breaks within quotes were its own."""
-    with _opened(file.path, file.title) as content:
+    with csv_lines.opened(file.path, file.title) as content:
         text = io.TextIOWrapper(content, "utf-8-sig", newline="")
         row: list[str] = []
         for fields in csv.reader(text, delimiter=params.separator):
@@ -242,7 +216,7 @@ def _frame(params: Params, file: File, header: list[str], config: PipelineConfig
     try:
         frame = _parsed(params, file, config, TYPES)
     except pd.errors.ParserError as error:
-        raise _too_many_fields(file, header, str(error)) from error
+        raise _too_many_fields(file, header, str(error).strip()) from error
     except ValueError:
         text = _parsed(params, file, config, dict.fromkeys(TYPES, "str"))
         return tables.typed(text, config, _place_in(params, file))
@@ -269,7 +243,7 @@ def _parsed(
 
 
 def _place_in(params: Params, file: File) -> tables.Place:
-    lines = _lines(file.path, file.path.stat().st_mtime_ns, params.separator)
+    lines = csv_lines.begins(file.path, file.path.stat().st_mtime_ns, params.separator)
     return lambda row: f"{file.title} line {lines[row]}"
 
 

@@ -20,7 +20,12 @@ FILE = "digits.parquet"
 
 
 class Params(Frozen):
-    """Which of the scans this pipeline may see."""
+    """Which of the scans this pipeline may see.
+
+    source: {kind: digits, first: 0, last: 999}
+    columns: {image: {type: image, shape: [8, 8], min: 0, max: 16}}
+    label: {name: digit, classes: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}
+    """
 
     first: int = Field(0, ge=0, lt=1797)
     last: int = Field(1796, ge=0, lt=1797)
@@ -31,7 +36,7 @@ def digest(params: Params) -> str:
     return f"scikit-learn {library_versions()['scikit-learn']} {params.first}-{params.last}"
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int:
     """Keep the chosen scans in `folder`."""
     import pandas as pd
 
@@ -41,6 +46,7 @@ def fetch(params: Params, folder: Path) -> None:
     names = [f"image[{index}]" for index in range(64)]
     frame = pd.DataFrame(flat, columns=names).assign(digit=labels[chosen])
     frame.to_parquet(folder / FILE, index=False)
+    return len(frame)
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:

@@ -66,7 +66,7 @@ class Params(Frozen):
     fields: dict[str, str] = Field({}, description="Columns whose dotted path is not their name.")
     pagination: Annotated[ByPage | ByCursor | ByLink, Field(discriminator="by")] | None = None
     maximum_pages: int = Field(1000, ge=1, description="More of them are an error.")
-    connection: str | None = Field(None, description="Of Airflow, in AIRFLOW_CONN_<NAME>.")
+    connection: str | None = Field(None, description="Of Airflow, or in AIRFLOW_CONN_<NAME>.")
     token_variable: str | None = Field(
         None, description="The environment variable with the token; for basic, login:password."
     )
@@ -101,11 +101,10 @@ def digest(params: Params) -> str:
     return found.hexdigest()
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int:
     """Keep the records as they came, one a line."""
     with (folder / FILE).open("wb") as file:
-        for records in _pages(params):
-            file.writelines(map(_line, records))
+        return sum(file.write(_line(one)) > 0 for page in _pages(params) for one in page)
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:

@@ -53,13 +53,15 @@ def digest(params: Params) -> str:
     return digest_of_text(" ".join(f"{path.parent.name}/{digest_of_file(path)}" for path in paths))
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int:
     """Keep the files as they are, in one archive that is not compressed."""
     with zipfile.ZipFile(folder / FILE, "w", zipfile.ZIP_STORED) as archive:
-        for path in _paths(params):
+        paths = _paths(params)
+        for path in paths:
             # Without the file's date: the same images are the same archive.
             entry = zipfile.ZipInfo(f"{path.parent.name}/{path.name}")
             archive.writestr(entry, path.read_bytes())
+    return len(paths)
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:

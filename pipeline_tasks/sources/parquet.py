@@ -42,12 +42,13 @@ def digest(params: Params) -> str:
     return digest_of_text(" ".join(digest_of_file(path) for path in _paths(params)))
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int:
     """Keep the files as they are, with their number, and their names in files.json."""
     paths = _paths(params)
     for index, path in enumerate(paths):
         shutil.copyfile(path, folder / f"rows-{index:05}.parquet")
     (folder / NAMES).write_text(json.dumps([str(path) for path in paths], indent=1))
+    return sum(_metadata(path, title).num_rows for path, title in _kept(folder))
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:

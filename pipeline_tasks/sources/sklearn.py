@@ -24,7 +24,7 @@ class Params(Frozen):
     """Which data set. Its columns have the names that scikit-learn gives them.
 
     source: {kind: sklearn, name: iris}
-    columns: {petal length (cm): {type: number}, petal width (cm): {type: number}}
+    columns: {petal_length: {type: number, from: petal length (cm)}}
     label: {name: species, classes: [setosa, versicolor, virginica]}
     """
 
@@ -39,7 +39,7 @@ def digest(params: Params) -> str:
     return f"scikit-learn {library_versions()['scikit-learn']} {params.name}"
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int:
     """Keep every column; `_target` is the class's index or the number, `_class` its name."""
     from sklearn import datasets
 
@@ -49,6 +49,7 @@ def fetch(params: Params, folder: Path) -> None:
     if names:
         frame = frame.assign(**{CLASS: [names[index] for index in bunch.target]})
     frame.to_parquet(folder / FILE, index=False)
+    return len(frame)
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:

@@ -51,7 +51,7 @@ class Params(Frozen):
 
     url: str | None = Field(None, description="Of SQLAlchemy; ${NAME} is a variable.")
     connection: str | None = Field(
-        None, description="An Airflow connection that AIRFLOW_CONN_<NAME> describes."
+        None, description="A connection of Airflow, or AIRFLOW_CONN_<NAME> in the environment."
     )
     table: str | None = Field(None, description="A table or view, such as orders or shop.orders.")
     query: str | None = Field(
@@ -90,7 +90,7 @@ def digest(params: Params) -> str:
     return hashlib.sha256(f"{names} {total}".encode()).hexdigest()
 
 
-def fetch(params: Params, folder: Path) -> None:
+def fetch(params: Params, folder: Path) -> int:
     """Keep the rows as Parquet, chunk by chunk; with a watermark, the greatest one seen as well.
 
     In the order of the watermark; else of a table's primary key, a query's own, or the database's.
@@ -98,18 +98,19 @@ def fetch(params: Params, folder: Path) -> None:
     """
     count, seen = 0, None
     with _rows(params) as (names, chunks), Parts(folder, names) as parts:
-        position = names.index(mark) if (mark := params.watermark) in names else None
+        place = names.index(mark) if (mark := params.watermark) in names else None
         for chunk in chunks:
             parts.write([[plain(value) for value in column] for column in zip(*chunk, strict=True)])
             count += len(chunk)
-            if position is not None:
-                marks = [row[position] for row in chunk if row[position] is not None]
-                seen = max([*marks, *([] if seen is None else [seen])], default=None)
+            if place is not None:
+                marks = [row[place] for row in chunk if row[place] is not None]
+                seen = max(marks if seen is None else [*marks, seen], default=None)
             log.info("%s rows fetched", count)
     if params.watermark:
         told = {"column": params.watermark, "since": params.since, "seen": plain(seen)}
         (folder / WATERMARK).write_text(json.dumps(told, indent=1))
         log.info("the greatest %s is %s; a later `since` starts there", params.watermark, seen)
+    return count
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
@@ -190,8 +191,7 @@ def _rows(params: Params) -> Iterator[tuple[list[str], Iterator[Sequence[sa.Row[
     url = address(params.url, params.connection)
     with told(url, "connecting"):
         _check_file(url)
-        engine = sa.create_engine(url, poolclass=sa.NullPool)
-        connected = engine.connect()
+        connected = sa.create_engine(url, poolclass=sa.NullPool).connect()
     with connected, told(url, "reading"):
         streamed = {"stream_results": True, "yield_per": CHUNK_ROWS}
         result = connected.execute(_statement(params, connected), execution_options=streamed)

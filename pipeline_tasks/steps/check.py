@@ -69,7 +69,8 @@ def _source_rows(config: PipelineConfig, folder: Path) -> tuple[pd.DataFrame, li
     source = config.source
     part = registry.part("sources", source.kind)
     params = registry.params("sources", source.kind, source.settings())
-    frame: pd.DataFrame = part.read(params, folder, config)
+    frame: pd.DataFrame = part.read(params, folder, rows.at_source(config))
+    frame = rows.renamed(frame, config)
     undeclared = schema.check_columns(frame, config)
     undeclared += inferring.undeclared(config, folder)
     if undeclared:
@@ -132,8 +133,9 @@ def _broken(run: Run, found: list[Failure], lines: list[str]) -> DataError:
             _table(run.config, _in_order(found)).to_csv(draft.folder / FAILURES, index=False)
             draft.summary["failures"] = len(found)
         where = f"; each of them is in {run.open(draft.done()) / FAILURES}"
+    broken = f"{len(found)} values break the declared schema" if found else "too much is missing"
     return DataError(
-        f"{len(found)} values break the declared schema{where}:\n    " + "\n    ".join(lines),
+        f"{broken}{where}:\n    " + "\n    ".join(lines),
         fix=schema.MEND,
     )
 
@@ -188,7 +190,7 @@ def _check_label(frame: pd.DataFrame, config: PipelineConfig) -> None:
     found = frame[name].unique()
     if len(found) < 2:
         raise DataError(
-            f"label column {name}: every one of the {len(frame)} rows is {found[0]!r}",
+            f"label column {name}: every one of the {len(frame)} rows is {found[0]}",
             expected=f"at least two of the classes {list(config.label.classes)}"
             if config.label.classes
             else "numbers that differ",

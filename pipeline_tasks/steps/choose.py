@@ -54,13 +54,15 @@ def choose(run: Run) -> Ref:
         }
         (draft.folder / "trials.json").write_text(json.dumps(content, indent=1, default=str))
         (draft.folder / "best.yaml").write_text(text)
-        _plot(complete, weights, draft.folder / "search.png")
+        _plot(trials, complete, weights, draft.folder / "search.png")
         draft.summary |= {
             "trials": len(trials),
             "best_trial": complete[0].number,
             "validation_loss": _value(complete[0]),
             "reasons": "; ".join(reasons),
         }
+    for reason in reasons:
+        log.info("%s", reason)
     log.info("to train with the best trial's parameters, write into the pipeline file:\n%s", text)
     return draft.done()
 
@@ -105,7 +107,10 @@ def _record(trial: optuna.trial.FrozenTrial, parameters: Mapping[str, Any]) -> d
 
 
 def _plot(
-    complete: list[optuna.trial.FrozenTrial], weights: Mapping[str, float], path: Path
+    trials: list[optuna.trial.FrozenTrial],
+    complete: list[optuna.trial.FrozenTrial],
+    weights: Mapping[str, float],
+    path: Path,
 ) -> None:
     from matplotlib.figure import Figure
 
@@ -113,6 +118,10 @@ def _plot(
     left, right = figure.subplots(1, 2)
     numbers = [one.number for one in complete]
     left.scatter(numbers, [_value(one) for one in complete], label="trial")
+    pruned = [(one.number, one.value) for one in trials if one.state.name == "PRUNED" and one.value]
+    if pruned:
+        at, loss = zip(*pruned, strict=True)
+        left.scatter(at, loss, marker="x", color="grey", label="pruned, at its last epoch")
     ordered = sorted(complete, key=lambda one: one.number)
     so_far = [min(map(_value, ordered[: count + 1])) for count in range(len(ordered))]
     left.step([one.number for one in ordered], so_far, where="post", label="best so far")

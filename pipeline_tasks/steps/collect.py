@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING
 
 from pipeline_tasks import label_source, logged, observations, rows
 from pipeline_tasks.core import clock, registry
@@ -15,10 +14,6 @@ from pipeline_tasks.core.errors import PipelineError, TransientError
 from pipeline_tasks.core.values import Champion, MonitoringRecord, Ref, Scalar
 from pipeline_tasks.observations import Prediction, TrueLabel
 from pipeline_tasks.run import Run, step
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +26,12 @@ Facts = dict[str, Scalar]
 def collect(run: Run) -> Ref:
     """Join new predictions of the champion with the labels that have arrived.
 
-    Writes the artifact `window`: window.npz (inputs by column, `_predicted` class index,
-    `_probabilities`, `_latency_ms`; of more than 100,000 rows a uniform sample), labelled.npz
-    (`_truth` and `_predicted`, class indices) and window.json (counts, times, the server's memory
-    and whether it answers). Closed segments of the log become Parquet, and servers are told what
-    the pipeline file says about logging. A label source that cannot be read stops nothing else:
-    `label_source_error` says why.
+    Writes the artifact `window`: window.npz (inputs by column, `_answer`, `_latency_ms`; of more
+    than 100,000 rows a uniform sample), labelled.npz (`_truth`: class indices, or numbers, and
+    `_answer`) and window.json (counts, times, the server's memory and whether it answers).
+    `_answer`: see rows.answers. Closed segments of the log become Parquet, and servers are told
+    what the pipeline file says about logging. A label source that cannot be read stops nothing
+    else: `label_source_error` says why.
     """
     champion = run.store.champion(run.config.name)
     _tell_servers(run)
@@ -160,8 +155,12 @@ class _Window:
         """At most the largest number of rows: those with the least random numbers."""
         import numpy as np
 
+        parts = [part for part in self._parts if len(part["_order"])] or self._parts[:1]
+        shared = set.intersection(*(set(part) for part in parts))  # a column may not be sent yet
         whole = {
-            name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
+            name: np.concatenate([part[name] for part in parts])
+            for name in parts[0]
+            if name in shared
         }
         if len(whole["_order"]) <= MAXIMUM_ROWS:
             return whole
@@ -172,11 +171,8 @@ class _Window:
 def _arrays(run: Run, found: Sequence[Prediction]) -> rows.Arrays:
     import numpy as np
 
-    classes = run.config.label.classes
-    shares = [one.outputs["probabilities"] for one in found]
     return rows.input_arrays(found, run.config) | {
-        "_predicted": _indices(run, [one.outputs["label"] for one in found]),
-        "_probabilities": np.array(shares, dtype=np.float32).reshape(len(found), len(classes)),
+        "_answer": rows.answers(found, run.config),
         "_latency_ms": np.array([one.latency_ms for one in found], dtype=np.float64),
     }
 
@@ -264,19 +260,12 @@ def _is_used_up(record: MonitoringRecord, kind: str) -> bool:
 
 
 def _labelled(run: Run, joined: Sequence[tuple[Prediction, TrueLabel]]) -> rows.Arrays:
-    """Rows whose label is one of the classes; others cannot be right or wrong."""
-    known = [(one, label) for one, label in joined if label.label in run.config.label.classes]
+    """Rows whose label is one that the model may answer; others cannot be right or wrong."""
+    known = [(one, label) for one, label in joined if run.config.label.knows(label.label)]
     return {
-        "_truth": _indices(run, [label.label for _, label in known]),
-        "_predicted": _indices(run, [one.outputs["label"] for one, _ in known]),
+        "_truth": rows.truths([label.label for _, label in known], run.config),
+        "_answer": rows.answers([one for one, _ in known], run.config),
     }
-
-
-def _indices(run: Run, labels: Sequence[object]) -> NDArray[np.int64]:
-    import numpy as np
-
-    index: Mapping[object, int] = {one: i for i, one in enumerate(run.config.label.classes)}
-    return np.array([index[label] for label in labels], dtype=np.int64)
 
 
 def _service(run: Run) -> Facts:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from pipeline_tasks import rows, storages
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
-from pipeline_tasks.core.store import read_json
+from pipeline_tasks.core.store import read_json, read_manifest
 from pipeline_tasks.core.values import Champion, Ref
 from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.metrics import log_loss, rmse
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.settings import Label
 from pipeline_tasks.validation import curves, plots, report
+from pipeline_tasks.validation.comparing import Asked
 from pipeline_tasks.validation.diagnosis import Diagnosis, Evidence, diagnose
 from pipeline_tasks.validation.importance import importance, sample
 from pipeline_tasks.validation.slices import cut
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("test", "recent")
 SEEN_ROWS = 1_000
 
 
@@ -57,20 +58,23 @@ def evaluate(run: Run, prepared: Ref, model: Ref) -> Ref:
     load_tensorflow()
     folder, trained = run.open(prepared), run.open(model)
     champion = _other_champion(run, model)
+    mine, theirs, obstacles = _answerers(run, folder, trained, champion)
     scene = Scene(
         config=run.config,
-        answerers=_answerers(run, folder, trained, champion),
+        candidate=mine,
+        champion=theirs,
         seen={split: _sample(folder, split) for split in ("train", "validation")},
         naive=_naive(run.config, folder),
     )
     found = [
-        Found.of(scene, split, storages.read(folder, split))
-        for split in SPLITS
+        Found.of(scene, split, storages.read(folder, split), _others(folder, split))
+        for split in rows.JUDGING
         if storages.has(folder, split)
     ]
     learning: Any = read_json(trained / "curves.json")
     content: dict[str, Any] = {
         "champion_version": champion.version if champion else None,
+        "obstacles": obstacles,
         "splits": {one.split: one.report for one in found},
         "importance": _importance(scene, found[0]),
         "diagnosis": asdict(_diagnosis(scene, found[0], learning, prepared)),
@@ -88,11 +92,13 @@ def evaluate(run: Run, prepared: Ref, model: Ref) -> Ref:
 class Scene:
     """Who answers, and what is known of the training rows.
 
-    seen: some rows of the splits that were trained with. naive: see report.naive.
+    champion: None where there is no other one, or it cannot be compared with. seen: some rows of
+    the splits that were trained with. naive: see report.naive.
     """
 
     config: PipelineConfig
-    answerers: Mapping[str, Answerer]
+    candidate: Answerer
+    champion: Answerer | None
     seen: Mapping[str, rows.Arrays]
     naive: NDArray[Any]
 
@@ -121,15 +127,15 @@ class Found:
     paired: dict[str, Any]
 
     @classmethod
-    def of(cls, scene: Scene, split: str, columns: rows.Arrays) -> Found:
-        """Ask everybody, and judge the answers."""
+    def of(cls, scene: Scene, split: str, columns: rows.Arrays, others: Columns) -> Found:
+        """Ask everybody, and judge the answers. others: columns that only a champion may take."""
         truth = columns.pop(rows.LABEL)
         answers = {report.BASELINE: scene.baseline(len(truth))}
         began = time.monotonic()
-        answers[report.CANDIDATE] = scene.answerers[report.CANDIDATE](columns)
+        answers[report.CANDIDATE] = scene.candidate(columns)
         seconds = time.monotonic() - began
-        if report.CHAMPION in scene.answerers:
-            answers[report.CHAMPION] = scene.answerers[report.CHAMPION](columns)
+        if scene.champion is not None:
+            answers[report.CHAMPION] = scene.champion({**columns, **others})
         slices = list(cut(scene.config.evaluation.slices, columns, scene.seen["train"]))
         judged = scene.judge.split(truth, answers, slices)
         judged["ms_per_1000_rows"] = round(seconds * 1e6 / len(truth), 3)
@@ -146,18 +152,41 @@ def _other_champion(run: Run, model: Ref) -> Champion | None:
 
 def _answerers(
     run: Run, prepared: Path, trained: Path, champion: Champion | None
-) -> dict[str, Answerer]:
+) -> tuple[Answerer, Answerer | None, list[str]]:
+    """Candidate and champion, and what is in the way of asking the champion."""
     from pipeline_tasks.learning import answering
 
     learned: Any = read_json(prepared / "preprocessing.json")
-    functions = {report.CANDIDATE: answering.trained(run.config, learned, trained)[1]}
-    if champion:
-        functions[report.CHAMPION] = answering.exported(run.open(champion.exported))
+    function = answering.trained(run.config, learned, trained)[1]
 
-    def answerer(function: Callable[..., Any]) -> Answerer:
-        return lambda columns: answering.shares_or_values(function, columns)
+    def candidate(columns: Columns) -> NDArray[Any]:
+        return answering.shares_or_values(function, columns)
 
-    return {who: answerer(function) for who, function in functions.items()}
+    if champion is None:
+        return candidate, None, []
+    takes, served = answering.exported(run.open(champion.exported))
+    asked = Asked(takes, _label(run, champion))
+
+    def other(columns: Columns) -> NDArray[Any]:
+        answer = answering.shares_or_values(served, asked.given(columns))
+        return asked.in_order_of(run.config.label, answer)
+
+    there = storages.read(prepared, "test") | _others(prepared, "test")
+    obstacles = asked.obstacles(there, run.config.label)
+    for one in obstacles:
+        log.warning("version %s cannot be compared with: %s", champion.version, one)
+    return candidate, None if obstacles else other, obstacles
+
+
+def _label(run: Run, champion: Champion) -> Label:
+    """The label as the pipeline file had it when the champion was made."""
+    settings: Any = read_manifest(run.open(champion.exported)).settings
+    return Label.model_validate(settings["label"])
+
+
+def _others(prepared: Path, split: str) -> rows.Arrays:
+    name = f"{split}{rows.OTHERS}"
+    return storages.read(prepared, name) if storages.has(prepared, name) else {}
 
 
 def _sample(folder: Path, split: str) -> rows.Arrays:
@@ -175,8 +204,7 @@ def _importance(scene: Scene, test: Found) -> dict[str, dict[str, float]]:
     if not scene.config.evaluation.importance:
         return {}
     part = registry.part("metrics", scene.config.metrics[0])
-    answer = scene.answerers[report.CANDIDATE]
-    found = importance(part, test.truth, test.columns, answer)
+    found = importance(part, test.truth, test.columns, scene.candidate)
     if found:
         most = ", ".join(f"{name} {one['mean']:.3g}" for name, one in list(found.items())[:5])
         log.info("%s lost when a column is shuffled: %s", scene.config.metrics[0], most)
@@ -205,8 +233,7 @@ def _diagnosis(scene: Scene, test: Found, learning: Any, prepared: Ref) -> Diagn
 
 def _seen_loss(scene: Scene, arrays: rows.Arrays) -> float:
     columns = {name: values for name, values in arrays.items() if name != rows.LABEL}
-    answer = scene.answerers[report.CANDIDATE](columns)
-    return _loss(scene.config, arrays[rows.LABEL], answer)
+    return _loss(scene.config, arrays[rows.LABEL], scene.candidate(columns))
 
 
 def _loss(config: PipelineConfig, truth: NDArray[Any], answer: NDArray[Any]) -> float:

@@ -11,7 +11,7 @@ from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Answer, HistoryEntry, Ref, Verdict
 from pipeline_tasks.decisions.pairing import Pair
-from pipeline_tasks.decisions.promotion import Cost, Judged, Slice, promotion
+from pipeline_tasks.decisions.promotion import Cost, Judged, Scale, Slice, promotion
 from pipeline_tasks.run import Run, step
 
 
@@ -49,13 +49,13 @@ def _verdict(run: Run, evaluation: Ref, model: Ref, approved_by: str) -> Verdict
         name: _judged(part, paired[name].get(metric), metric)
         for name, part in report["splits"].items()
     }
+    parts = {kind: registry.part("metrics", kind) for kind in kinds}
     return promotion(
         run.config.promotion,
         judged,
         approved_by=approved_by,
-        lower_is_better=frozenset(
-            kind for kind in kinds if not registry.part("metrics", kind).HIGHER_IS_BETTER
-        ),
+        obstacles=report["obstacles"],
+        scales={kind: Scale.of(part) for kind, part in parts.items()},
         cost=Cost(
             model_bytes=sum(file.stat().st_size for file in run.open(model).glob("*.npz")),
             ms_per_1000_rows=report["splits"]["test"]["ms_per_1000_rows"],

@@ -21,17 +21,19 @@ def ingest(run: Run) -> Ref:
     """Fetch the source's rows, as they are, and the labelled observations of production.
 
     Writes the artifact `raw`: the source's own files, and observations.jsonl when production has
-    been given labels; then each line is one prediction with its true label, oldest first.
+    been given labels; then each line is one prediction with its true label, oldest first. Its
+    summary has the source's rows, where the source could count them.
     """
     source = run.config.source
     found = _labelled(run)
     with run.write("raw") as draft:
         part = registry.part("sources", source.kind)
-        part.fetch(registry.params("sources", source.kind, source.settings()), draft.folder)
+        params = registry.params("sources", source.kind, source.settings())
+        rows = part.fetch(params, draft.folder)
         if found:
             observations.write_joined(draft.folder / observations.JOINED, found)
         size = sum(path.stat().st_size for path in draft.folder.iterdir())
-        draft.summary |= {"source_bytes": size, "observations": len(found)}
+        draft.summary |= {"rows": rows, "source_bytes": size, "observations": len(found)}
     return draft.done()
 
 

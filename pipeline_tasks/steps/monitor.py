@@ -12,7 +12,9 @@ from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Answer, Champion, MonitoringRecord, Ref, Verdict
 from pipeline_tasks.decisions.alarm import Alarm, Drift, Quality, Service, alarm
+from pipeline_tasks.metrics import taken
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.validation import intervals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,48 +76,69 @@ def _nothing_to_judge(run: Run, champion: Champion | None) -> Alarm:
 
 
 def _quality(run: Run, window: Path, champion: Champion) -> Quality | None:
+    import numpy as np
+
     metric = run.config.promotion.metric
+    part = registry.part("metrics", metric)
     found = rows.read_arrays(window / "labelled.npz")
     if not len(found["_truth"]):
         return None
-    report: Any = read_json(run.open(champion.evaluation) / "evaluation.json")
-    splits = report["splits"]
-    promoted = splits.get("recent") or splits["test"]
-    compute = registry.part("metrics", metric).compute
+    now, promoted = (found["_truth"], found["_answer"]), _promoted(run, champion)
+    values = [part.compute(truth, taken(part.NEEDS, answer)) for truth, answer in (now, promoted)]
     return Quality(
         metric=metric,
-        value=compute(found["_truth"], found["_predicted"]),
-        rows=len(found["_truth"]),
-        promoted_value=promoted["candidate"][metric],
-        promoted_rows=promoted["rows"],
+        value=values[0],
+        rows=len(now[0]),
+        promoted_value=values[1],
+        promoted_rows=len(promoted[0]),
+        has_answers=bool(np.isfinite(now[1]).all()),
+        is_error=not part.HIGHER_IS_BETTER,
+        has_unit=getattr(part, "HAS_UNIT", False),
+        spread=intervals.spread_of_difference(part, now, promoted),
     )
 
 
 def _findings(run: Run, window: Path, champion: Champion) -> list[Finding]:
     arrays = rows.read_arrays(window / "window.npz")
-    if not len(arrays["_predicted"]):
+    if not len(arrays["_answer"]):
         return []
     old, new = _features(_reference(run, champion), run.config), _features(arrays, run.config)
+    both = [one for one in old if one in new and old[one].dtype.kind == new[one].dtype.kind]
     detector = run.config.monitoring.detector
     part = registry.part("detectors", detector.kind)
     params = registry.params("detectors", detector.kind, detector.settings())
-    return [part.compare(params, name, old[name], new[name], tests=len(old)) for name in old]
+    return [part.compare(params, name, old[name], new[name], tests=len(both)) for name in both]
+
+
+def _split(run: Run, champion: Champion) -> str:
+    """What the champion was judged on."""
+    is_there = storages.has(run.open(champion.prepared), "recent")
+    return "recent" if is_there else "test"
+
+
+def _promoted(run: Run, champion: Champion) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The truth, and the champion's answer when it was judged."""
+    split = _split(run, champion)
+    kept = rows.read_arrays(run.open(champion.evaluation) / "predictions.npz")
+    values = "values" if run.config.task == "regression" else "probabilities"
+    return kept[f"{split}_label"], kept[f"{split}_{values}"]
 
 
 def _reference(run: Run, champion: Champion) -> rows.Arrays:
-    prepared, answers = run.open(champion.prepared), run.open(champion.evaluation)
-    split = "recent" if storages.has(prepared, "recent") else "test"
-    arrays = storages.read(prepared, split)
-    shares: Any = rows.read_arrays(answers / "predictions.npz")[f"{split}_probabilities"]
-    return arrays | {"_probabilities": shares, "_predicted": shares.argmax(axis=1)}
+    arrays = storages.read(run.open(champion.prepared), _split(run, champion))
+    return arrays | {"_answer": _promoted(run, champion)[1]}
 
 
 def _features(arrays: rows.Arrays, config: PipelineConfig) -> dict[str, NDArray[np.generic]]:
-    """What is compared: each column, an image by brightness and contrast, and the answers."""
+    """What is compared: each column, an image by brightness and contrast, and the answers.
+
+    A column that is not there, because the pipeline file did not have it then, is left out.
+    """
     import numpy as np
 
     features: dict[str, NDArray[np.generic]] = {}
-    for name, column in rows.observed(config).items():
+    there = {name: column for name, column in rows.observed(config).items() if name in arrays}
+    for name, column in there.items():
         values: Any = arrays[name]
         if column.type == "image":
             flat = values.reshape(len(values), -1)
@@ -130,10 +153,11 @@ def _features(arrays: rows.Arrays, config: PipelineConfig) -> dict[str, NDArray[
             features[name] = values
         if column.may_be_missing and column.type == "number":
             features[f"{name} missing"] = np.isnan(values).astype(np.str_)
-    shares: Any = arrays["_probabilities"]
-    features["answer"] = arrays["_predicted"].astype(np.str_)
-    features["confidence"] = shares.max(axis=1)
-    return features
+    answer: Any = arrays["_answer"]
+    if config.task == "regression":
+        return features | {"answer": answer}
+    said = {"answer": answer.argmax(axis=1).astype(np.str_), "confidence": answer.max(axis=1)}
+    return features | said
 
 
 def _service(config: PipelineConfig, window: Path, facts: Any) -> Service:

@@ -40,8 +40,9 @@ def prepare(run: Run, checked: Ref) -> Ref:
     candidate; the earlier ones are trained on. Values are kept as a client sends them: what the
     pipeline file does to them is part of the encoding.
     Writes the artifact `prepared`: train.npz, validation.npz, test.npz and, with enough
-    observations, recent.npz (arrays as in rows.to_arrays), and preprocessing.json. With `storage`
-    the arrays are kept there instead, and storage.json says where.
+    observations, recent.npz (arrays as in rows.to_arrays), preprocessing.json and, where columns
+    have `input: false`, those of the rows that judge in <split>_others.npz: a champion may take
+    them. With `storage` the arrays are kept there instead, and storage.json says where.
     """
     source = Checked(run.open(checked), run.config)
     chosen = splitting.divide(source)
@@ -78,6 +79,11 @@ def _write_arrays(source: Checked, chosen: dict[str, Chosen], folder: Path) -> N
             key = column if column in columns else rows.LABEL
             for name, array in source.array(column, chosen).items():
                 writers[name].write(key, array)
+    others = [name for name in source.config.columns if name not in columns]
+    judging = {name: chosen[name] for name in rows.JUDGING if name in chosen}
+    for name in judging if others else ():
+        found = {one: source.array(one, judging)[name] for one in others}
+        rows.write_arrays(folder / f"{name}{rows.OTHERS}.npz", found)
 
 
 def _check_sizes(chosen: dict[str, Chosen]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks import storages
@@ -12,7 +13,7 @@ from pipeline_tasks.core.errors import ConfigError, TrainingError
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref, Scalar
 from pipeline_tasks.learning import load_tensorflow
-from pipeline_tasks.run import Run, step
+from pipeline_tasks.run import Run, step, summary_text
 
 if TYPE_CHECKING:
     import optuna
@@ -45,9 +46,7 @@ def trial(run: Run, prepared: Ref, slot: int) -> Ref:
         return _keep(run, slot, {"state": "over budget"})
     one, is_resumed = studies.trial_of(study, slot)
     parameters = studies.suggest(one, tuning)
-    log.info(
-        "trial %s%s: %s", one.number, ", resumed" if is_resumed else "", json.dumps(parameters)
-    )
+    log.info("trial %s%s: %s", one.number, ", resumed" if is_resumed else "", _shown(parameters))
     result = _train(run, run.config.with_parameters(parameters), one, prepared)
     return _keep(run, slot, {"number": one.number, "parameters": parameters} | result)
 
@@ -117,5 +116,22 @@ def _keep(run: Run, slot: int, content: dict[str, Any]) -> Ref:
         shown: dict[str, Scalar] = {
             key: value for key, value in content.items() if isinstance(value, str | int | float)
         }
-        draft.summary |= shown
+        draft.summary |= {"title": _title(content)} | shown
     return draft.done()
+
+
+def _title(content: Mapping[str, Any]) -> str:
+    """What tells this trial from the others at a glance.
+
+    >>> _title({"number": 3, "state": "pruned", "parameters": {"model.dropout": 0.12345}})
+    '3: dropout 0.1235: pruned'
+    """
+    if "number" not in content:
+        return str(content["state"])
+    result = f"loss {content['validation_loss']:.4g}" if "validation_loss" in content else ""
+    return f"{content['number']}: {_shown(content['parameters'])}: {result or content['state']}"
+
+
+def _shown(parameters: Mapping[str, Any]) -> str:
+    short = {path.split(".")[-1]: value for path, value in parameters.items()}
+    return summary_text(short).removeprefix(": ")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
 
 SEED = 20
+RESAMPLES = 200
 LOW, HIGH = 0.025, 0.975
 # Weights in memory at a time, and numbers read altogether: of very many rows or classes there are
 # fewer resamples, but not fewer than LEAST.
@@ -62,6 +63,23 @@ def differences(
     candidate, champion = resampled(part, truth, pair, resamples)
     found: list[float] = (candidate - champion).round(6).tolist()
     return found
+
+
+def spread_of_difference(
+    part: ModuleType, *samples: tuple[NDArray[Any], NDArray[Any]]
+) -> float | None:
+    """The standard error of a metric's difference between samples that share no row.
+
+    samples: each a truth and an answer. None for a share of right rows, whose spread follows from
+    the shares and is never 0 by the accident that all were right; NaN where it is not known.
+    """
+    import numpy as np
+
+    if getattr(part, "IS_SHARE_OF_RIGHT_ROWS", False):
+        return None
+    found = [resampled(part, truth, [answer], RESAMPLES)[0] for truth, answer in samples]
+    known = [resamples[~np.isnan(resamples)] for resamples in found]
+    return float(np.sqrt(sum(one.var() if one.size else np.nan for one in known)))
 
 
 def _of_cells(

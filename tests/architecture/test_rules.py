@@ -9,8 +9,12 @@ import subprocess
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+import yaml
+
+from pipeline_tasks.core import registry
 
 PROJECT = Path(__file__).parents[2]
 CODE = [PROJECT / name for name in ("dags", "pipeline_tasks", "plugins", "local", "bench")]
@@ -138,6 +142,26 @@ def test_a_part_offers_what_its_folder_promises(folder, name):
     if params:
         assert params.model_config["frozen"]
         assert params.model_config["extra"] == "forbid"
+
+
+SHOWN = ("sources", "models", "transforms")
+
+
+@pytest.mark.parametrize(("folder", "name"), [one for one in parts() if one[0] in SHOWN])
+def test_a_part_shows_an_example_that_a_pipeline_file_may_have(folder, name):
+    text = import_module(f"pipeline_tasks.{folder}.{name}").Params.__doc__
+    example = yaml.safe_load(dedent(text.partition("\n\n")[2] or text))
+    [settings, *_] = of_kind(name, example)
+    registry.params(folder, name, settings)
+
+
+def of_kind(name, found):
+    """The settings of each part of this kind in what an example says."""
+    if isinstance(found, dict) and found.get("kind") == name:
+        yield {key: value for key, value in found.items() if key != "kind"}
+    if isinstance(found, dict | list):
+        for value in found.values() if isinstance(found, dict) else found:
+            yield from of_kind(name, value)
 
 
 @pytest.mark.parametrize("name", [name for folder, name in parts() if folder == "metrics"])

@@ -123,3 +123,15 @@ def test_assets_link_data_model_and_deployment(page, live):
 def test_the_retraining_shows_that_it_watches(page, live):
     visit(page, live, "/dags/digits__retrain")
     expect(page.get_by_text("watch", exact=True).first).to_be_visible()
+
+
+def test_a_search_names_each_trial_by_what_it_tried_and_how_that_went(page, live):
+    known = live.api().get("/api/v2/dags/small__tune/dagRuns").json()["dag_runs"]
+    run = known[0]["dag_run_id"] if known else live.airflow().trigger("small__tune")
+    assert live.airflow().follow("small__tune", run, lambda *_: None) == "success"
+    visit(page, live, f"/dags/small__tune/runs/{run}/tasks/trial/mapped")
+    for number in range(4):
+        title = re.compile(rf"^{number}: learning_rate [\d.e-]+: (loss|pruned)")
+        expect(page.get_by_text(title).first).to_be_visible()
+    visit(page, live, f"/dags/small__tune/runs/{run}/tasks/choose")
+    expect(page.get_by_text("has the least validation loss").first).to_be_visible()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+TITLE = r"\d: learning_rate [\d.e-]+: (loss [\d.]+|pruned)"
+
 
 def test_mapped_trials_share_a_study_and_the_best_is_chosen(live):
     run = live.airflow().trigger("small__tune")
@@ -10,6 +14,8 @@ def test_mapped_trials_share_a_study_and_the_best_is_chosen(live):
     found = live.api().get(path).raise_for_status().json()["task_instances"]
     trials = [one for one in found if one["task_id"] == "trial"]
     assert sorted(one["map_index"] for one in trials) == [0, 1, 2, 3]
+    for one in trials:
+        assert re.fullmatch(TITLE, one["rendered_map_index"]), one["rendered_map_index"]
     log = live.task_log("small__tune", run, "choose")
     assert "has the least validation loss" in log
     assert "write into the pipeline file" in log

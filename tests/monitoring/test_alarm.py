@@ -14,8 +14,16 @@ STEADY = Drift("width", effect=0.01, p_value=0.5, is_drift=False)
 MOVED = Drift("height", effect=0.4, p_value=1e-9, is_drift=True)
 
 
-def quality(value: float, rows: int = 500, promoted: float = 0.95) -> Quality:
-    return Quality("accuracy", value, rows, promoted, 500)
+NAN = float("nan")
+
+
+def quality(value: float, rows: int = 500, promoted: float = 0.95, **changes: bool) -> Quality:
+    return Quality("accuracy", value, rows, promoted, 500, **changes)
+
+
+def error(value: float, promoted: float, **changes: object) -> Quality:
+    facts = {"has_unit": True, "spread": 1.0} | changes
+    return Quality("rmse", value, 500, promoted, 500, is_error=True, **facts)
 
 
 def judge(rows: int = 500, found=None, drifts=(STEADY,), service=None):
@@ -33,7 +41,17 @@ def test_steady_inputs_and_good_answers_are_healthy_and_the_reasons_say_so():
     ("changes", "causes", "reason"),
     [
         ({"found": quality(0.8)}, ("quality",), "15.0 points lower"),
-        ({"found": quality(float("nan"))}, ("quality",), "accuracy nan"),
+        ({"found": quality(NAN, has_answers=False)}, ("quality",), "accuracy nan"),
+        (
+            {"found": error(130.0, 100.0)},
+            ("quality",),
+            "rmse 130 on 500 labelled rows, 100 when promoted: 30 higher (alarm at 5 higher",
+        ),
+        (
+            {"found": error(0.4, 0.3, has_unit=False, spread=0.01)},
+            ("quality",),
+            "rmse 0.4 on 500 labelled rows, 0.3 when promoted: 0.1 higher (alarm at 0.05 higher",
+        ),
         ({"drifts": (STEADY, MOVED)}, ("drift",), "1 of 2 features have drifted: height by 0.40"),
         ({"service": Service(False)}, ("service",), "does not answer"),
         (
@@ -57,6 +75,31 @@ def test_a_fall_that_may_be_an_accident_is_no_alarm():
     many = judge(found=quality(0.89, rows=2000))
     assert few.verdict.answer is Answer.NO
     assert many.verdict.answer is Answer.YES
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (error(103.0, 100.0), "3 higher (alarm at 5 higher"),
+        (error(130.0, 100.0, spread=20.0), "30 higher"),
+        (error(50.0, 100.0), "50 lower (alarm at 5 higher"),
+    ],
+)
+def test_an_error_that_fell_rose_little_or_by_accident_is_no_alarm(found, reason):
+    judged = judge(found=found)
+    assert judged.verdict.answer is Answer.NO
+    assert reason in judged.verdict.reasons[0]
+
+
+def test_a_metric_that_is_not_defined_is_no_alarm_and_no_proof_of_health():
+    one_class = quality(NAN)
+    assert judge(found=one_class).verdict.answer is Answer.NO
+    alone = judge(rows=0, found=one_class)
+    assert alone.verdict.answer is Answer.NOT_ENOUGH_DATA
+    assert "accuracy is not defined on 500 labelled rows" in alone.verdict.reasons[1]
+    promoted = judge(rows=0, found=quality(0.9, promoted=NAN))
+    assert promoted.verdict.answer is Answer.NOT_ENOUGH_DATA
+    assert "not defined on its promotion's rows" in promoted.verdict.reasons[1]
 
 
 def test_too_little_data_is_a_verdict_of_its_own():

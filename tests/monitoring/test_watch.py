@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from pipeline_tasks import loop
 from pipeline_tasks.core import clock
-from pipeline_tasks.core.errors import ArtifactError
+from pipeline_tasks.core.errors import ArtifactError, DataError
 from pipeline_tasks.core.values import Answer
 from tests.small import csv_text, write_small
 
@@ -118,6 +119,29 @@ def test_drift_is_noticed_without_any_label(production):
     record = production.look("drifted")
     assert causes(record) == {"drift"}
     assert "width" in "; ".join(record.verdict.reasons)
+
+
+def test_columns_that_the_champion_does_not_take_yet_are_not_compared(production):
+    content = yaml.safe_load(production.made.yaml.read_text())
+    content["columns"] |= {
+        "depth": {"type": "number"},
+        "scan": {"type": "image", "shape": [2, 2]},
+        "height": {"type": "category", "nullable": True},
+    }
+    production.made.yaml.write_text(yaml.safe_dump(content, sort_keys=False))
+    production.say(300, seed=13)
+    record = production.look("changed")
+    reasons = "; ".join(record.verdict.reasons)
+    assert " of 4 features have drifted" in reasons, "width, colour, answer and confidence"
+
+
+def test_another_label_than_the_champion_answers_is_said_in_plain_words(production):
+    content = yaml.safe_load(production.made.yaml.read_text())
+    content["label"]["classes"] = [0, 1, 2]
+    production.made.yaml.write_text(yaml.safe_dump(content, sort_keys=False))
+    production.say(10, seed=14)
+    with pytest.raises(DataError, match=r"(?s)with 2 probabilities a row.*run small__train"):
+        production.look("changed")
 
 
 def test_a_window_that_is_too_small_grows_until_it_is_judged(production):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
+    AirflowNotFoundException,
     DownstreamTasksSkipped,
     TaskDeferred,
 )
@@ -77,6 +79,40 @@ def test_a_step_gets_its_run_and_its_inputs_and_leaves_a_reference(pipeline, ste
     [(run, arguments)] = calls
     assert (run.id, run.by, run.config) == ("run 1", "ana", pipeline)
     assert arguments == {"raw": REF}
+
+
+def test_a_connection_that_only_airflow_knows_reaches_the_source(small, step, monkeypatch):
+    from airflow.sdk import Connection
+
+    from pipeline_tasks.sources import connection
+
+    known = {
+        "shop": Connection(conn_id="shop", conn_type="postgres", host="db", login="me",
+                           password="s:e/c@ret", schema="orders", port=5433, extra='{"a": "b"}')
+    }  # fmt: skip
+
+    def get(name):
+        if name in known:
+            return known[name]
+        raise AirflowNotFoundException(name)
+
+    monkeypatch.setattr(Connection, "get", get)
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", "")
+    monkeypatch.delenv("AIRFLOW_CONN_SHOP")
+    source = {"kind": "sql", "connection": "shop", "table": "t"}
+    step(REF)
+    StepOperator(step="ingest", pipeline=small(source=source).run().config).execute(context())
+    found = connection("shop")
+    assert (found.kind, found.host, found.port, found.database) == (
+        "postgres",
+        "db",
+        5433,
+        "orders",
+    )
+    assert (found.login, found.password.get_secret_value()) == ("me", "s:e/c@ret")
+    other = small(source=source | {"connection": "other"}).run().config
+    StepOperator(step="ingest", pipeline=other).execute(context())
+    assert "AIRFLOW_CONN_OTHER" not in os.environ
 
 
 def test_the_forms_parameters_reach_the_run(pipeline, step):

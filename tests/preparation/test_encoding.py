@@ -336,7 +336,7 @@ def test_raw_text_dates_and_missing_values_go_all_the_way_to_the_exported_model(
 
     from pipeline_tasks.learning import answering
 
-    answer = answering.exported(made.run().open(left["export"]))
+    _, answer = answering.exported(made.run().open(left["export"]))
     import tensorflow as tf
 
     raw = {"width": [1.0], "height": [math.nan], "colour": [""], "day": ["no date"]}

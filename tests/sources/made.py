@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipeline_tasks import rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import PipelineError
@@ -59,16 +60,22 @@ class Source:
         self.part.fetch(self.params, folder)
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
+    def count(self) -> int | None:
+        """The rows that fetching counts."""
+        with tempfile.TemporaryDirectory() as name:
+            return self.part.fetch(self.params, Path(name))
+
     def read(self) -> pd.DataFrame:
         """Fetched and read."""
         with tempfile.TemporaryDirectory() as name:
             self.part.fetch(self.params, Path(name))
-            return self.part.read(self.params, Path(name), self.config)
+            frame = self.part.read(self.params, Path(name), rows.at_source(self.config))
+            return rows.renamed(frame, self.config)
 
     def undeclared(self) -> list[str]:
         with tempfile.TemporaryDirectory() as name:
             self.part.fetch(self.params, Path(name))
-            return self.part.undeclared(self.params, Path(name), self.config)
+            return self.part.undeclared(self.params, Path(name), rows.at_source(self.config))
 
     def place(self, row: int) -> str:
         return self.part.place(self.params, row)

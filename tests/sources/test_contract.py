@@ -121,7 +121,10 @@ def case(kind: str, folder: Path) -> Iterator[Case]:
         yield chosen({"kind": kind, "last": 99}, {"last": 98}, columns=IMAGE, label=DIGITS)
     elif kind == "sklearn":
         settings = {"kind": kind, "name": "breast_cancer"}
-        columns = {name: {"type": "number"} for name in ("mean radius", "mean area")}
+        columns = {
+            name.replace(" ", "_"): {"type": "number", "from": name}
+            for name in ("mean radius", "mean area")
+        }
         yield chosen(settings, {"name": "iris"}, columns=columns, label=LABEL)
     else:
         pytest.fail(f"sources/{kind}.py needs a case in {__file__}")
@@ -161,6 +164,10 @@ def test_the_declared_columns_come_in_their_declared_types(made):
             assert str(found[each].dtype) == expected
     assert set(found[config.label.name]) <= set(config.label.classes)
     assert found[config.label.name].nunique() > 1
+
+
+def test_fetching_counts_the_rows(made):
+    assert made.source.count() == len(made.source.read())
 
 
 def test_every_row_has_a_place_of_its_own(made):

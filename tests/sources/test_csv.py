@@ -134,3 +134,29 @@ def test_a_file_that_vanishes_leaves_nothing(tmp_path):
     with pytest.raises(DataError):
         source(tmp_path / "gone.csv").fetch(tmp_path / "kept")
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [
+        ("1,red,0\n2,red,1", ","),
+        ("1,red,0\r\n\r\n2,red,1\r\n", ","),
+        ("\n1,red,0\n\n\n  \n2,red,1\n \n\n", ","),
+        ('1,"red, or ""so""",0\n2,"a\n\nb",1\n3,red,1\n', ","),
+        ('1,5" pipe,0\n2,red,1\n3,6" pipe,0\n4,"two\nlines",0\n', ","),
+        ("1\tred\t0\n\t\t1\n2\t\t1\n", "\t"),
+        ("1,red,0\r2,red,1\r", ","),
+        ("1,red,0\n" * 50_000 + '2,"\n",1\n' + "1,red,0\n" * 500_000, ","),
+    ],
+)
+def test_rows_are_counted_as_they_are_read(tmp_path, text, separator):
+    header = "width,colour,kind\n".replace(",", separator)
+    (tmp_path / "a.csv").write_bytes((header + text).encode())
+    made = source(tmp_path / "a.csv", separator=separator)
+    frame = made.read()
+    assert made.count() == len(frame)
+
+
+def test_a_file_that_is_no_text_is_not_counted(tmp_path):
+    (tmp_path / "a.csv").write_bytes(HEADER.encode() + b'1,"\xff\n2,b,1\n')
+    assert source(tmp_path / "a.csv").count() is None

@@ -26,7 +26,7 @@ def bundled(name, **more):
     label = {"name": "answer", "classes": sorted(set(bunch.target.tolist()))}
     if name == "diabetes":
         label = {"name": "answer", "type": "number"}
-    columns = {FIRST[name]: {"type": "number"}} if name in FIRST else {}
+    columns = {"first": {"type": "number", "from": FIRST[name]}} if name in FIRST else {}
     return bunch, Source(
         {"kind": "sklearn", "name": name}, **({"columns": columns, "label": label} | more)
     )
@@ -36,7 +36,7 @@ def bundled(name, **more):
 def test_a_bundled_set_has_the_rows_of_scikit_learn(name):
     bunch, made = bundled(name)
     frame = made.read()
-    assert frame[FIRST[name]].tolist() == bunch.data[:, 0].tolist()
+    assert frame["first"].tolist() == bunch.data[:, 0].tolist()
     assert frame["answer"].tolist() == bunch.target.tolist()
     assert len(made.undeclared()) == bunch.data.shape[1] - 1
     assert made.place(3) == f"{name} row 3 (from 0)"

@@ -166,6 +166,18 @@ def test_a_function_that_is_not_there_says_where_it_was_looked_for(small):
         small(model=model).steps(until="train")
 
 
+def test_layers_that_do_not_fit_the_image_are_said_in_plain_words(tmp_path):
+    made = write_small(
+        tmp_path,
+        source={"kind": "digits", "first": 0, "last": 99},
+        columns={"image": {"type": "image", "shape": [8, 8]}},
+        label={"name": "digit", "classes": list(range(10))},
+        model={"kind": "cnn", "blocks": [{"filters": 4, "kernel": 9}]},
+    )
+    with pytest.raises(ConfigError, match=r"cnn cannot be built over image \(8, 8, 1\)"):
+        made.steps(until="train")
+
+
 def test_a_function_with_the_wrong_answer_is_told_the_shape(small):
     model = {"kind": "keras_function", "path": "tests.training.families.too_wide"}
     with pytest.raises(ConfigError, match=r"shape \(None, 3\)"):
@@ -237,6 +249,22 @@ def test_a_rare_class_is_found_when_it_is_given_weight(tmp_path):
     assert found["weights"] > 2 * found[None]
 
 
+@pytest.mark.parametrize("kind", ["weights", "oversample"])
+def test_balanced_rows_are_judged_as_they_are_learned_from(tmp_path, kind):
+    """Else the first epoch, which knows only how rare a class is, would seem to be the best."""
+    balance = {"balance": {"kind": kind}}
+    made = write_small(tmp_path, preparation=balance, training=FAST | {"patience": 3})
+    header, *lines = made.csv.read_text().splitlines()
+    rare = [line for line in lines if line.endswith(",1")][:30]
+    frequent = [line for line in lines if line.endswith(",0")]
+    made.csv.write_text("\n".join([header, *rare, *frequent]) + "\n")
+    left = made.steps(until="train")["train"]
+    curves = json.loads((made.run().open(left) / "curves.json").read_text())
+    assert left.summary["best_epoch"] > 3
+    ratio = curves["validation_loss"][0] / curves["loss"][0]
+    assert 0.5 < ratio < 2, "both are means over balanced rows"
+
+
 def test_an_oversampled_epoch_goes_over_every_class_as_often(small):
     from pipeline_tasks.learning import examples
 
@@ -290,3 +318,60 @@ def test_a_shift_is_bounded_by_its_share_of_the_image():
     assert np.abs(where).max() == 3, "2.1 pixels, spread over neighbours"
     assert where.min() < -1
     assert where.max() > 1
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"kind": "mlp", "hidden": [8], "batch_norm": True, "dropout": 0.1},
+        {"kind": "logistic_regression"},
+        {"kind": "keras_function", "path": "tests.training.families.one_layer"},
+    ],
+    ids=lambda model: model["kind"],
+)
+def test_mixed_precision_trains_in_bfloat16_and_answers_in_float32(small, monkeypatch, model):
+    """As where TensorFlow sees a GPU: bfloat16 is computed on a CPU, too, only not faster."""
+    import keras
+    import tensorflow as tf
+
+    seen = []
+    real = keras.config.set_dtype_policy
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"])
+    monkeypatch.setattr(
+        keras.config, "set_dtype_policy", lambda name: (seen.append(name), real(name))
+    )
+    made = small(model=model, training=FAST | {"precision": "mixed"})
+    left = made.steps(until="verify")
+    assert seen[0] == "mixed_bfloat16"
+    assert set(seen[1:]) == {"float32"}
+    assert {str(values.dtype) for values in weights(made, left)} == {"float32"}
+    assert left["evaluate"].summary["test_candidate_accuracy"] > 0.85
+    assert left["verify"].summary["largest_difference"] <= 1e-5
+    answers = rows.read_arrays(made.run().open(left["evaluate"]) / "predictions.npz")
+    shares = answers["test_probabilities"]
+    assert shares.dtype == np.float32
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_mixed_precision_learns_a_number_too(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"])
+    model = {"kind": "linear_regression", "method": "gradient"}
+    training = FAST | {"precision": "mixed", "epochs": 40}
+    left = write_numbers(tmp_path, model=model, training=training).steps(until="verify")
+    assert left["evaluate"].summary["test_candidate_r2"] > 0.9
+
+
+def test_a_gpu_that_is_seen_changes_nothing_but_where_it_is_computed(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    found = []
+    for devices in ([], ["a GPU"]):
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None, d=devices: d)
+        folder = tmp_path / str(len(devices))
+        folder.mkdir()
+        made = write_small(folder, training=FAST | {"epochs": 2})
+        found.append(weights(made, made.steps(until="train")))
+    for without, seen in zip(*found, strict=True):
+        np.testing.assert_array_equal(without, seen)

@@ -70,3 +70,25 @@ def test_a_pipeline_survives_the_way_through_json(small):
     pipeline = small().run().config
     content = pipeline.model_dump(mode="json", by_alias=True)
     assert config.PipelineConfig.model_validate(content) == pipeline
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": {"kind": "cnn"}}, "model kind cnn needs a column of type image"),
+        (
+            {"preparation": {"augmentation": {"shift": 0.1}}},
+            "preparation.augmentation varies images, and no column is of type image",
+        ),
+        (
+            {
+                "label": {"name": "y", "type": "number"},
+                "preparation": {"balance": {"kind": "oversample"}},
+            },
+            "preparation.balance is of classes, and the label is a number",
+        ),
+    ],
+)
+def test_what_could_do_nothing_is_a_mistake(small, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        config.load(small(**changes).yaml)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from pipeline_tasks.core.values import Answer
 from pipeline_tasks.decisions.pairing import Pair, chance_of_gain, mcnemar
-from pipeline_tasks.decisions.promotion import Cost, Judged, Slice, promotion
+from pipeline_tasks.decisions.promotion import Cost, Judged, Scale, Slice, promotion
 from pipeline_tasks.settings import Promotion
 
 RULES = Promotion(minimum=0.9, margin=0.01, minimum_rows=30)
@@ -46,6 +46,9 @@ BARE = Pair(differences=(0.03, 0.02, 0.01, 0.04))
 WORSE = Judged(100, 0.95, 0.97)
 
 
+SCALES = {"rmse": Scale(is_error=True, has_unit=True), "log_loss": Scale(is_error=True)}
+
+
 def paired(judged: Judged, pair: Pair) -> Judged:
     return Judged(judged.rows, judged.candidate, judged.champion, pair)
 
@@ -71,19 +74,32 @@ def paired(judged: Judged, pair: Pair) -> Judged:
             "only 6 latest labelled rows, 30 needed: test decides",
         ),
         ({}, {"test": Judged(100, 0.9, NAN)}, Answer.NO, "champion's nan"),
-        # what a paired test says of a loss
+        # what a paired test says of a loss, of a gain and of a tie
         (
             {},
             {"test": paired(WORSE, LOSS)},
             Answer.NO,
             "McNemar's test p 3.3e-05 that it is worse",
         ),
-        ({}, {"test": paired(WORSE, NOISE)}, Answer.NO, "McNemar's test p 0.33"),
-        ({"on_test": "not_proven_worse"}, {"test": paired(WORSE, NOISE)}, Answer.YES, "p 0.33"),
-        ({"on_test": "not_proven_worse"}, {"test": paired(WORSE, LOSS)}, Answer.NO, "at 95%"),
-        ({"on_test": "not_proven_worse"}, {"test": WORSE}, Answer.NO, "may be chance"),
+        ({}, {"test": paired(WORSE, NOISE)}, Answer.YES, "McNemar's test p 0.33"),
+        ({}, {"test": WORSE}, Answer.NO, "no paired test: nothing was resampled"),
         (
-            {"on_test": "not_proven_worse", "margin": 0.05},
+            {},
+            {"test": paired(Judged(100, 0.97, 0.95), GAIN)},
+            Answer.YES,
+            "McNemar's test p 3.3e-05 that it is better by chance",
+        ),
+        (
+            {},
+            {"test": paired(Judged(100, 0.9, 0.9), Pair((0.0, 0.01, -0.01), 7, 7))},
+            Answer.YES,
+            "a tie, it may be worse by 0, or more if that may be chance at 95%, McNemar's test p "
+            "0.5 that it is worse",
+        ),
+        ({"on_test": "not_worse"}, {"test": paired(WORSE, NOISE)}, Answer.NO, "p 0.33"),
+        ({"on_test": "not_worse"}, {"test": paired(WORSE, LOSS)}, Answer.NO, "p 3.3e-05"),
+        (
+            {"margin": 0.05},
             {"test": paired(WORSE, LOSS)},
             Answer.YES,
             "it may be worse by 0.05",
@@ -136,6 +152,18 @@ def paired(judged: Judged, pair: Pair) -> Judged:
         ),
         ({"metric": "rmse"}, {"test": Judged(100, 1.5, 1.6)}, Answer.YES, "lower is better"),
         (
+            {"metric": "rmse", "margin": 0.02},
+            {"test": Judged(100, 5090.0, 5000.0)},
+            Answer.YES,
+            "+90.0000, lower is better, it may be worse by 100 (0.02 of the champion's)",
+        ),
+        (
+            {"metric": "log_loss", "margin": 0.02},
+            {"test": Judged(100, 0.55, 0.5)},
+            Answer.NO,
+            "it may be worse by 0.02, or",
+        ),
+        (
             {"metric": "rmse"},
             {"test": Judged(100, 1.7, 1.6)},
             Answer.NO,
@@ -175,9 +203,7 @@ def paired(judged: Judged, pair: Pair) -> Judged:
     ],
 )
 def test_a_table_of_cases(rules, splits, answer, reason):
-    verdict = promotion(
-        Promotion.model_validate(rules), splits, lower_is_better=frozenset({"rmse", "log_loss"})
-    )
+    verdict = promotion(Promotion.model_validate(rules), splits, scales=SCALES)
     assert verdict.answer is answer, verdict.reasons
     assert reason in "; ".join(verdict.reasons)
 
@@ -210,9 +236,35 @@ def test_a_slice_that_gets_worse_refuses_the_whole(slices, answer, reason):
 def test_a_slice_of_errors_gets_worse_when_they_grow():
     splits = {"test": Judged(100, 1.0, 1.0, slices=(Slice("x", 40, 1.2, 1.0),))}
     rules = Promotion(metric="rmse")
-    assert not promotion(rules, splits, lower_is_better=frozenset({"rmse"})).is_yes
+    assert not promotion(rules, splits, scales=SCALES).is_yes
     shrunk = {"test": Judged(100, 1.0, 1.0, slices=(Slice("x", 40, 0.8, 1.0),))}
-    assert promotion(rules, shrunk, lower_is_better=frozenset({"rmse"})).is_yes
+    assert promotion(rules, shrunk, scales=SCALES).is_yes
+
+
+def test_a_slice_in_the_label_s_unit_may_be_worse_by_a_share():
+    splits = {"test": Judged(100, 900.0, 900.0, slices=(Slice("x", 40, 940.0, 900.0),))}
+    verdict = promotion(Promotion(metric="rmse"), splits, scales=SCALES)
+    assert verdict.is_yes
+    assert "by more than 0.05 of its" in verdict.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("test", "answer"),
+    [
+        (Judged(100, 0.95, None), Answer.NOT_ENOUGH_DATA),
+        (Judged(100, 0.85, None), Answer.NO),
+        (Judged(20, 0.95, None), Answer.NOT_ENOUGH_DATA),
+    ],
+)
+def test_a_champion_that_cannot_be_compared_with_is_replaced_by_a_person_alone(test, answer):
+    obstacles = ["it takes colour, which the rows do not have"]
+    verdict = promotion(RULES, {"test": test}, obstacles=obstacles)
+    assert verdict.answer is answer
+    assert "the champion cannot be compared with: it takes colour" in verdict.reasons[0]
+    assert "first model" not in "; ".join(verdict.reasons)
+    approved = promotion(RULES, {"test": test}, obstacles=obstacles, approved_by="Ada")
+    assert approved.is_yes
+    assert "it takes colour" in "; ".join(approved.reasons)
 
 
 @pytest.mark.parametrize(
