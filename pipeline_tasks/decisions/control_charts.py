@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 WEIGHT = 0.2
 STATES = 81
@@ -15,12 +16,14 @@ STATES = 81
 class Ewma:
     """What the chart keeps to.
 
-    mean, sd: of a block while all is well; mean_error: how exactly the mean is known, as a standard
-    deviation. correlation: of each block with the next. limit: standard deviations that alarm.
+    mean, sd, skew: of a block while all is well; mean_error: how exactly the mean is known, as a
+    standard deviation. correlation: of each block with the next. limit: standard deviations that
+    alarm, were the blocks normal.
     """
 
     mean: float
     sd: float
+    skew: float
     mean_error: float
     correlation: float
     limit: float
@@ -28,10 +31,17 @@ class Ewma:
 
     @property
     def threshold(self) -> float:
-        """Above it, the moving average alarms."""
-        kept = self.correlation * (1 - self.weight)
-        own = self.sd**2 * self.weight / (2 - self.weight) * (1 + kept) / (1 - kept)
-        return self.mean + self.limit * math.sqrt(own + self.mean_error**2)
+        """Above it, the moving average alarms.
+
+        Its spread among correlated blocks is Schmid's (Statistics 31, 1997), what a skewed one adds
+        Cornish and Fisher's.
+        """
+        forgets, kept = 1 - self.weight, self.correlation * (1 - self.weight)
+        share = self.weight / (2 - self.weight)
+        own: float = self.sd**2 * share * (1 + kept) / (1 - kept)
+        skew = self.skew * self.weight**3 / (1 - forgets**3) / share**1.5
+        limit = self.limit + (self.limit**2 - 1) * skew / 6
+        return self.mean + limit * math.hypot(math.sqrt(own), self.mean_error)
 
 
 @dataclass(frozen=True)
@@ -56,14 +66,17 @@ def chart_of_rate(
     # A reference without a single error has not shown that there are none.
     share = (mean * block_rows * len(blocks) + 0.5) / (block_rows * len(blocks) + 1)
     binomial = math.sqrt(share * (1 - share) / block_rows)
-    return _chart(blocks, share, max(binomial, _sd(blocks)), run_length, weight)
+    chart = _chart(blocks, share, run_length, weight)
+    skew = (1 - 2 * share) / (binomial * block_rows)
+    if binomial < chart.sd:
+        return replace(chart, skew=max(skew, chart.skew))
+    error = binomial / math.sqrt(len(blocks))
+    return replace(chart, sd=binomial, skew=skew, mean_error=max(error, chart.mean_error))
 
 
-def chart_of_mean(
-    blocks: Sequence[float], *, run_length: float, weight: float = WEIGHT
-) -> Ewma:
+def chart_of_mean(blocks: Sequence[float], *, run_length: float, weight: float = WEIGHT) -> Ewma:
     """A chart of any measure, such as the logarithm of the latency, from a reference's blocks."""
-    return _chart(blocks, sum(blocks) / len(blocks), _sd(blocks), run_length, weight)
+    return _chart(blocks, sum(blocks) / len(blocks), run_length, weight)
 
 
 def watch(chart: Ewma, blocks: Sequence[float], since: Watched | None = None) -> Watched:
@@ -77,23 +90,20 @@ def watch(chart: Ewma, blocks: Sequence[float], since: Watched | None = None) ->
     return at
 
 
-def _chart(
-    blocks: Sequence[float], mean: float, sd: float, run_length: float, weight: float
-) -> Ewma:
+def _chart(blocks: Sequence[float], mean: float, run_length: float, weight: float) -> Ewma:
+    own = sum(blocks) / len(blocks)
+    sd = math.sqrt(sum((one - own) ** 2 for one in blocks) / max(len(blocks) - 1, 1))
+    skew = sum((one - own) ** 3 for one in blocks) / len(blocks) / sd**3 if sd else 0.0
     correlation = _correlation(blocks)
     return Ewma(
         mean=mean,
         sd=sd,
+        skew=max(skew, 0.0),
         mean_error=sd * math.sqrt((1 + correlation) / (1 - correlation) / len(blocks)),
         correlation=correlation,
         limit=limit_of(run_length, weight),
         weight=weight,
     )
-
-
-def _sd(blocks: Sequence[float]) -> float:
-    mean = sum(blocks) / len(blocks)
-    return math.sqrt(sum((one - mean) ** 2 for one in blocks) / max(len(blocks) - 1, 1))
 
 
 def _correlation(blocks: Sequence[float]) -> float:
@@ -103,7 +113,7 @@ def _correlation(blocks: Sequence[float]) -> float:
     power = sum(one * one for one in off)
     if not power:
         return 0.0
-    found = sum(a * b for a, b in zip(off, off[1:], strict=False)) / power
+    found = sum(a * b for a, b in pairwise(off)) / power
     return min(max(found + 1 / len(blocks), 0.0), 0.9)
 
 
