@@ -38,10 +38,10 @@ class Ewma:
         """
         forgets, kept = 1 - self.weight, self.correlation * (1 - self.weight)
         share = self.weight / (2 - self.weight)
-        own: float = self.sd**2 * share * (1 + kept) / (1 - kept)
-        skew = self.skew * self.weight**3 / (1 - forgets**3) / share**1.5
+        own = self.sd * math.sqrt(share * (1 + kept) / (1 - kept))
+        skew: float = self.skew * self.weight**3 / (1 - forgets**3) / share**1.5
         limit = self.limit + (self.limit**2 - 1) * skew / 6
-        return self.mean + limit * math.hypot(math.sqrt(own), self.mean_error)
+        return self.mean + limit * math.hypot(own, self.mean_error)
 
 
 @dataclass(frozen=True)
