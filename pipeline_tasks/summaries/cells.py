@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.summaries import fingerprints
 from pipeline_tasks.summaries.places import cells_of_places, number_at, places
 
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ class Categories(Frozen):
         """(n,) texts by cell."""
         import numpy as np
 
-        return np.bincount(self.place(values).cells, minlength=self.size)
+        *known, missing = fingerprints.count(np.array([*self.values, ""]), values).tolist()
+        own, other = known[:OWN_CELL], sum(known[OWN_CELL:])
+        return np.array([*own, other, len(values) - sum(known) - missing, missing])
 
     def place(self, values: NDArray[Any], *, is_reference: bool = False) -> Placed:
         """The cell of each of (n,) texts.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # The upper bits of a float32: sign, exponent, and five of the fraction: places are 1/32 wide. Two
 # more would be a table that no longer fits the processor's nearest cache, at four times the time.
 BITS = 14
+AT_ONCE = 1 << 16
 CODES, NEGATIVE, INFINITE = 1 << BITS, 1 << (BITS - 1), 0xFF << (BITS - 9)
 
 
@@ -41,7 +42,10 @@ def cells_of_places(
     """
     import numpy as np
 
-    by_code = np.bincount(_codes(values, center), minlength=CODES)
+    by_code = np.zeros(CODES, dtype=np.int64)
+    for start in range(0, len(values), AT_ONCE):
+        codes = _codes(values[start : start + AT_ONCE], center)
+        by_code += np.bincount(codes, minlength=CODES)
     # From minus infinity (the greatest code) to zero, and on to infinity.
     negative = by_code[NEGATIVE + INFINITE : NEGATIVE : -1]
     ordered = np.concatenate([negative, by_code[: INFINITE + 1]])
