@@ -122,7 +122,7 @@ def limit_of(run_length: float, weight: float = WEIGHT) -> float:
     """The limit, in standard deviations, that a steady normal chart exceeds so seldom.
 
     >>> round(limit_of(500, 0.2), 2)
-    2.69
+    2.71
     """
     low, high = 0.0, 8.0
     while high - low > 1e-4:

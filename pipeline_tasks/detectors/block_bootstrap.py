@@ -161,6 +161,15 @@ def compare(
     """One finding for each aspect of each column: does the window come from the reference?
 
     earlier: another window to compare with, such as the same hours last week, in place of it.
+
+    >>> import numpy as np
+    >>> reference = {"x": np.arange(2000.0) % 97}
+    >>> summary = summarise(Params(), reference)
+    >>> for moved in (0, 40):
+    ...     window = tally(summary, {"x": np.arange(500.0) % 97 + moved})
+    ...     print([found.is_drift for found in compare(Params(), summary, window)])
+    [False, False]
+    [True, False]
     """
     other = earlier or Window(rows=summary.rows, counts=summary.counts)
     return tuple(_looks(params, summary, window, other))
@@ -195,8 +204,8 @@ def _surprise(law: Law, deviance: float, rows: int, other_rows: int) -> float:
     if not rows or not other_rows:
         return 0.0
     smaller, larger = sorted((rows, other_rows))
-    mean, high, fold = law.at(smaller)
-    stretched = 1 + law.at(larger)[0] / larger / (mean / smaller)
+    alike, high, fold = law.at(smaller)
+    stretched = 1 + law.at(larger)[0] / larger / (alike / smaller)
     return max(0.0, float(surprise(smaller * deviance / stretched, high, fold)))
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline_tasks.core.values import Frozen
-from pipeline_tasks.summaries.distance import deviance, freedom
+from pipeline_tasks.summaries.distance import deviance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,17 +32,17 @@ ORDERED_90, ORDERED_99 = 1.933, 3.878
 class Law(Frozen):
     """One aspect's deviance times rows, by window size (SIZES): how it is distributed by chance.
 
-    mean: also how many rows are worth one. high: exceeded by one window in ten. fold: how much
-    more each further e-th of these windows has.
+    high: exceeded by one window in ten; alike: how many times that of independent rows, so many
+    rows are worth one. fold: how much more each further e-th of these windows has.
     """
 
-    mean: tuple[float, ...]
+    alike: tuple[float, ...]
     high: tuple[float, ...]
     fold: tuple[float, ...]
 
     def at(self, rows: int) -> tuple[float, float, float]:
-        """Mean, high and fold of a window of so many rows."""
-        return _between(rows, self.mean), _between(rows, self.high), _between(rows, self.fold)
+        """`alike`, `high` and `fold` of a window of so many rows."""
+        return _between(rows, self.alike), _between(rows, self.high), _between(rows, self.fold)
 
 
 class Calibration(Frozen):
@@ -100,7 +101,7 @@ def calibrate(
         block=block * UNIT,
         limits=tuple(limits),
         laws={
-            name: Law(mean=_column(one, 0), high=_column(one, 1), fold=_column(one, 2))
+            name: Law(alike=_column(one, 0), high=_column(one, 1), fold=_column(one, 2))
             for name, one in laws.items()
         },
     )
@@ -145,26 +146,23 @@ def _few(blocks: int) -> float:
 
 
 def _law(scaled: NDArray[Any], high: float, fold: float) -> tuple[float, float, float]:
+    """From drawn windows, and the law of independent rows: no stream is believed to vary less."""
     import numpy as np
 
     q90, q99 = np.quantile(scaled, (0.9, 0.99)).tolist()
-    mean = max(float(scaled.mean()), 1.0)
-    return mean, max(q90, high), max((q99 - q90) / math.log(10), fold)
+    return max(q90 / high, 1.0), max(q90, high), max((q99 - q90) / math.log(10), fold)
 
 
 def _independent(total: NDArray[Any], is_ordered: bool) -> tuple[float, float]:
-    """The law of independent rows: no stream is believed to vary less."""
+    """The law of independent rows; the most deviant of several cells is chi-squared's largest."""
     if is_ordered:
         low, high = ORDERED_90, ORDERED_99
     else:
-        low, high = (_chi_squared(z, freedom(total)) for z in (1.2816, 2.3263))
+        free = max(int((total > 0).sum()) - 1, 1)
+        low, high = (
+            NormalDist().inv_cdf((1 + share ** (1 / free)) / 2) ** 2 for share in (0.9, 0.99)
+        )
     return low, (high - low) / math.log(10)
-
-
-def _chi_squared(z: float, degrees: int) -> float:
-    """A quantile of chi-squared by degree of freedom (Wilson and Hilferty, PNAS 17, 1931)."""
-    spread = 2 / (9 * degrees)
-    return float((1 - spread + z * math.sqrt(spread)) ** 3)
 
 
 def _widened(limit: float, blocks: int) -> float:

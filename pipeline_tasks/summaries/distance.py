@@ -26,33 +26,23 @@ def taken(aspect: Aspect, counts: NDArray[Any]) -> NDArray[np.float32]:
 def deviance(
     counts: NDArray[np.float32], reference: NDArray[np.float32], *, is_ordered: bool
 ) -> NDArray[np.float32]:
-    """The mean deviance, (...), of counts (..., cells) from a reference's (cells,).
+    """The deviance, (...), of counts (..., cells) from a reference's (cells,), by row.
 
-    1 / n on average for n independent rows of a known distribution. Unordered: the G statistic by
-    degree of freedom and row. Ordered: the deviance of being below each edge, on average: like
-    Anderson and Darling's statistic, and honest where few rows are expected (Einmahl and
-    McKeague, Bernoulli 9, 2003).
+    Unordered: of the one cell that deviates most, so that a single value that jumps is seen among
+    many. Ordered: of being below each edge, on average; like Anderson and Darling's statistic, and
+    honest where few rows are expected (Einmahl and McKeague, Bernoulli 9, 2003).
     """
     import numpy as np
 
     expected = (reference + 0.5) / (reference.sum() + 0.5 * len(reference))
-    total = np.maximum(counts.sum(axis=-1, keepdims=True), 1.0)
-    found: NDArray[np.float32]
-    if not is_ordered:
-        found = _relative(counts / total, expected).sum(axis=-1) * 2 / freedom(reference)
-        return found
-    below = (np.cumsum(counts, axis=-1) / total)[..., :-1]
-    wanted = np.cumsum(expected)[:-1]
-    if not len(wanted):
+    shares = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1.0)
+    if is_ordered:
+        shares, expected = np.cumsum(shares, axis=-1)[..., :-1], np.cumsum(expected)[:-1]
+    if not len(expected):
         return np.zeros(counts.shape[:-1], dtype=np.float32)
-    parts = _relative(below, wanted) + _relative(1 - below, 1 - wanted)
-    found = 2 * parts.mean(axis=-1)
+    parts = _relative(shares, expected) + _relative(1 - shares, 1 - expected)
+    found: NDArray[np.float32] = 2 * (parts.mean(axis=-1) if is_ordered else parts.max(axis=-1))
     return found
-
-
-def freedom(reference: NDArray[Any]) -> int:
-    """Degrees of freedom of the G statistic: the cells that the reference has, less one."""
-    return max(int((reference > 0).sum()) - 1, 1)
 
 
 def _relative(shares: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:

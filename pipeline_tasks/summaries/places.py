@@ -30,6 +30,7 @@ def number_at(place: int) -> float:
 
     size = place if place >= 0 else 1 - place
     edge = float(np.array([size << (32 - BITS)], dtype=np.uint32).view(np.float32)[0])
+    edge = min(edge, float(np.finfo(np.float32).max))
     return edge if place >= 0 else -edge
 
 
