@@ -47,7 +47,9 @@ class Params(Frozen):
     categories: float = Field(
         0.05, gt=0, lt=1, description="Least share of rows that changed their category or words."
     )
-    new_values: float = Field(0.01, gt=0, lt=1, description="Least rise of values never seen.")
+    new_values: float = Field(
+        0.01, gt=0, lt=1, description="Least change of the share of new values."
+    )
     missing: float = Field(0.01, gt=0, lt=1, description="Least change of the share missing.")
     minimum_rows: int = Field(100, ge=UNIT, description="Rows below which nothing is said.")
 

@@ -87,3 +87,16 @@ def test_the_error_of_a_regression_is_estimated_where_its_inputs_moved():
     assert inside > 52
     assert np.square(ours).mean() < 0.2 * np.square(constant).mean()
     assert ErrorModel.model_validate_json(model.model_dump_json()) == model
+
+
+def test_every_kind_of_column_tells_of_errors():
+    random = np.random.default_rng(3)
+    plan = random.choice(["basic", "plus", ""], size=3000)
+    note = np.array(["short", "a much longer note"], dtype=object)[random.integers(0, 2, 3000)]
+    columns = {"plan": plan, "note": note, "gap": np.where(plan == "", np.nan, 1.0)}
+    errors = 1 + (plan == "plus") + (note == "short") + 0.1 * random.normal(size=3000)
+    model = learn_errors(columns, errors)
+    rows = (plan == "plus") & (note == "short")
+    found = estimate_error(model, {name: values[rows] for name, values in columns.items()})
+    assert found.value == pytest.approx(3, abs=0.1)
+    assert found.low < 3 < found.high
