@@ -37,7 +37,7 @@ Findings = Sequence[detector.Finding]
 def main() -> None:
     """Measure everything; 6 CPU minutes; --quick is a sketch."""
     is_quick = "--quick" in sys.argv
-    references, streams, sizes = (2, 3, SIZES[:3:2]) if is_quick else (60, 100, SIZES)
+    references, streams, sizes = (2, 3, SIZES[:3:2]) if is_quick else (40, 100, SIZES)
     say = Console(stderr=True).print
     found: dict[str, object] = {"bench": "alarms"}
     false = Table("no drift", "rows", "ours", *USUAL, "ours, one window", title="False alarms")

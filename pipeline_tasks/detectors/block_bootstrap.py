@@ -114,7 +114,7 @@ class Finding(Frozen):
         rows = f"{self.rows:,} rows, worth {self.effective_rows:,.0f} independent ones"
         if not self.is_enough:
             return f"{self.name}: not enough data ({rows})"
-        beside = f"{self.statistic:.1f} against {self.threshold:.1f}; {rows}"
+        beside = f"surprise {self.statistic:.1f}, alarms above {self.threshold:.1f}; {rows}"
         if self.statistic <= self.threshold:
             return f"{self.name}: changed by {self.unit}, as it may by chance ({beside})"
         if self.effect < self.floor:
@@ -146,7 +146,7 @@ def summarise(params: Params, reference: Columns) -> Summary:
         for aspect in one.aspects():
             taken = distance.taken(aspect, by_unit)
             counted[_key(name, aspect)] = Counted(taken, aspect.is_ordered)
-    found = calibrate(counted, rows=last, span=max(spans), false_alarms=params.false_alarms)
+    found = calibrate(counted, rows=last, alike=max(spans), false_alarms=params.false_alarms)
     return Summary(rows=rows, cells=learned, counts=counts, calibration=found)
 
 

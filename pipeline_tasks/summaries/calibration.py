@@ -25,6 +25,8 @@ UNIT = 25
 # A block is so many times as long as rows stay alike, that what is cut at its ends matters little.
 SPANS = 5
 MOST_BLOCKS, FEWEST_BLOCKS = 200, 40
+# Longer correlations are looked for among means, of which there are as many.
+MOST_LAGS = 400
 # 90 % and 99 % of the deviance of n independent rows, times n, where the order counts.
 ORDERED_90, ORDERED_99 = 1.933, 3.878
 
@@ -69,29 +71,31 @@ class Counted(NamedTuple):
 
 
 def calibrate(
-    counted: Mapping[str, Counted], *, rows: int, span: float, false_alarms: float
+    counted: Mapping[str, Counted], *, rows: int, alike: float, false_alarms: float
 ) -> Calibration:
     """From what a reference's rows, in the order of time, count by unit.
 
-    span: how many rows apart two rows may be and still be alike, see `span`. false_alarms: the
+    alike: over how many rows they stay alike, see `span`. false_alarms: the
     share of undrifted windows in which any aspect may exceed its limit.
     """
     import numpy as np
 
     units = rows // UNIT
-    block = _block_units(units, span)
+    block = _block_units(units, alike)
     random = np.random.default_rng(SEED)
     limits: list[float] = []
     laws: dict[str, list[tuple[float, float, float]]] = {name: [] for name in counted}
     for size in SIZES:
         length = min(block, size // UNIT)
         blocks = units // length
-        picks = _picks(random, blocks, round(size / UNIT / length))
+        many = max(1, round(size / UNIT / length))
+        picks = _picks(random, blocks, many)
+        scale = many * length * UNIT * _few(blocks)
         most: Any = 0.0
         for name, (by_unit, is_ordered) in counted.items():
             total = by_unit.sum(axis=0)
             drawn = _drawn(by_unit, picks, length)
-            scaled = size * _few(blocks) * deviance(drawn, total, is_ordered=is_ordered)
+            scaled = scale * deviance(drawn, total, is_ordered=is_ordered)
             law = _law(scaled, *_independent(total, is_ordered))
             laws[name].append(law)
             most = np.maximum(most, surprise(scaled, law[1], law[2]))
@@ -107,8 +111,8 @@ def calibrate(
     )
 
 
-def _block_units(units: int, span: float) -> int:
-    wanted = max(SPANS * span / UNIT, units / MOST_BLOCKS)
+def _block_units(units: int, alike: float) -> int:
+    wanted = max(SPANS * alike / UNIT, units / MOST_BLOCKS)
     return max(1, min(math.ceil(wanted), units // FEWEST_BLOCKS))
 
 
@@ -121,7 +125,7 @@ def _picks(random: np.random.Generator, blocks: int, many: int) -> NDArray[np.fl
     """How often each block is in each drawn window, (DRAWS, blocks); none for single blocks."""
     import numpy as np
 
-    if many <= 1:
+    if many == 1:
         return np.zeros((0, blocks), dtype=np.float32)
     return random.multinomial(many, np.full(blocks, 1 / blocks), size=DRAWS).astype(np.float32)
 
@@ -186,7 +190,7 @@ def span(scores: NDArray[np.float64]) -> float:
     Twice the sum of autocorrelations, of single rows and of means of many, where a weak but long
     correlation stands out.
     """
-    many = max(1, len(scores) // 400)
+    many = max(1, len(scores) // MOST_LAGS)
     means = scores[: len(scores) // many * many].reshape(-1, many).mean(axis=1)
     return max(_correlation_time(scores) - 1, many * (_correlation_time(means) - 1))
 
@@ -198,7 +202,7 @@ def _correlation_time(series: NDArray[np.float64]) -> float:
     time = 1.0
     if power <= 0:
         return time
-    for lag in range(1, len(off) // 10):
+    for lag in range(1, min(len(off) // 10, MOST_LAGS)):
         time += 2 * float(off[lag:] @ off[:-lag]) / power
         if lag >= 5 * time:
             break
