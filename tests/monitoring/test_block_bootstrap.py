@@ -84,6 +84,15 @@ def test_correlated_rows_are_worth_fewer():
     assert summary.calibration.block >= 90
 
 
+def test_independent_rows_are_worth_themselves_in_a_window_of_any_size():
+    values = independent(np.random.default_rng(15), 10_000)
+    calibration = summarise(PARAMS, columns(values)).calibration
+    laws = [law for name, law in calibration.laws.items() if name.endswith("values")]
+    by_size = np.array([law.alike for law in laws]).mean(axis=0)
+    assert (by_size < 1.15).all(), by_size
+    assert max(calibration.limits) / min(calibration.limits) < 1.5
+
+
 def test_what_is_certain_but_too_small_to_matter_is_no_drift():
     random = np.random.default_rng(5)
     summary = summarise(PARAMS, {"x": random.normal(size=50_000)})
