@@ -1,0 +1,259 @@
+"""Drift: significant beside blocks of the reference itself, and large enough to matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.summaries import cells, distance
+from pipeline_tasks.summaries.calibration import (
+    UNIT,
+    Calibration,
+    Counted,
+    Law,
+    calibrate,
+    span,
+    surprise,
+)
+from pipeline_tasks.summaries.cells import Aspect, Cells, Numbers, Placed, Texts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Columns = Mapping[str, NDArray[Any]]
+
+LEAST, CALIBRATED = 1000, 200_000
+
+
+class Params(Frozen):
+    """When a difference counts: it must be both significant and large enough to matter."""
+
+    false_alarms: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Share of undrifted windows that may alarm, all features together.",
+    )
+    numbers: float = Field(
+        0.1,
+        gt=0,
+        description="Least drift of numbers: the mean distance moved, in interquartile ranges, "
+        "or the largest difference of the shares below any value.",
+    )
+    categories: float = Field(
+        0.05, gt=0, lt=1, description="Least share of rows that changed their category or words."
+    )
+    new_values: float = Field(
+        0.01, gt=0, lt=1, description="Least change of the share of new values."
+    )
+    missing: float = Field(0.01, gt=0, lt=1, description="Least change of the share missing.")
+    minimum_rows: int = Field(100, ge=UNIT, description="Rows below which nothing is said.")
+
+
+class Summary(Frozen):
+    """A reference: its cells by column, its counts, and how far its own windows are from it."""
+
+    rows: int
+    cells: dict[str, Cells]
+    counts: dict[str, tuple[int, ...]]
+    calibration: Calibration
+
+
+class Window(Frozen):
+    """Rows counted in a reference's cells. Windows add up, and any two can be compared."""
+
+    rows: int
+    counts: dict[str, tuple[int, ...]]
+
+    def __add__(self, other: Window) -> Window:
+        """Both windows' rows."""
+        pairs = {name: (mine, other.counts[name]) for name, mine in self.counts.items()}
+        counts = {
+            name: tuple(a + b for a, b in zip(*pair, strict=True)) for name, pair in pairs.items()
+        }
+        return Window(rows=self.rows + other.rows, counts=counts)
+
+
+class Finding(Frozen):
+    """One aspect of one feature, in a window against the reference.
+
+    statistic: how unlikely this is by chance, as the negative natural logarithm; threshold: what
+    it exceeds in any aspect in as many undrifted windows as may alarm. effect, floor: how large the
+    difference is and must be; unit: the effect in words. effective_rows: how many independent rows
+    the window's are worth.
+    """
+
+    feature: str
+    aspect: str
+    rows: int
+    effective_rows: float
+    statistic: float
+    threshold: float
+    effect: float
+    floor: float
+    unit: str
+    is_enough: bool
+
+    @property
+    def is_drift(self) -> bool:
+        """Significant, and large enough."""
+        return self.is_enough and self.statistic > self.threshold and self.effect >= self.floor
+
+    @property
+    def name(self) -> str:
+        """The feature, and what of it where it is not its values."""
+        return self.feature if self.aspect == "values" else f"{self.feature} {self.aspect}"
+
+    @property
+    def reason(self) -> str:
+        """Why it is drift, or why not, in plain words."""
+        rows = f"{self.rows:,} rows, worth {self.effective_rows:,.0f} independent ones"
+        if not self.is_enough:
+            return f"{self.name}: not enough data ({rows})"
+        beside = f"surprise {self.statistic:.1f}, alarms above {self.threshold:.1f}; {rows}"
+        if self.statistic <= self.threshold:
+            return f"{self.name}: changed by {self.unit}, as it may by chance ({beside})"
+        if self.effect < self.floor:
+            return f"{self.name}: changed by {self.unit}, too little to matter ({beside})"
+        return f"{self.name}: drifted by {self.unit} ({beside})"
+
+
+def summarise(params: Params, reference: Columns) -> Summary:
+    """What is kept of a reference; its rows are in the order of time, and read once.
+
+    reference: by column (m,) numbers, NaN where missing; str, "" where missing; or prose as
+    objects. Raises ValueError when there are fewer than LEAST rows.
+    """
+    import numpy as np
+
+    rows = len(next(iter(reference.values())))
+    if rows < LEAST:
+        raise ValueError(f"a reference needs {LEAST} rows to vary in, this one has {rows}")
+    learned = {name: cells.learn(values) for name, values in reference.items()}
+    last = min(rows, CALIBRATED) // UNIT * UNIT
+    counts: dict[str, tuple[int, ...]] = {}
+    counted: dict[str, Counted] = {}
+    spans = []
+    for name, one in learned.items():
+        placed = one.place(reference[name], is_reference=True)
+        counts[name] = _whole(np.bincount(placed.cells, minlength=one.size))
+        by_unit = _by_unit(placed, rows - last, last // UNIT, one.size)
+        spans.append(span(_scores(placed, rows, counts[name])))
+        for aspect in one.aspects():
+            taken = distance.taken(aspect, by_unit)
+            counted[_key(name, aspect)] = Counted(taken, aspect.is_ordered)
+    found = calibrate(counted, rows=last, alike=max(spans), false_alarms=params.false_alarms)
+    return Summary(rows=rows, cells=learned, counts=counts, calibration=found)
+
+
+def tally(summary: Summary, window: Columns) -> Window:
+    """Count a window's rows in the reference's cells; the rows are not needed any more."""
+    rows = len(next(iter(window.values())))
+    counts = {name: _whole(one.count(window[name])) for name, one in summary.cells.items()}
+    return Window(rows=rows, counts=counts)
+
+
+def compare(
+    params: Params, summary: Summary, window: Window, earlier: Window | None = None
+) -> tuple[Finding, ...]:
+    """One finding for each aspect of each column: does the window come from the reference?
+
+    earlier: another window to compare with, such as the same hours last week, in place of it.
+
+    >>> import numpy as np
+    >>> reference = {"x": np.arange(2000.0) % 97}
+    >>> summary = summarise(Params(), reference)
+    >>> for moved in (0, 40):
+    ...     window = tally(summary, {"x": np.arange(500.0) % 97 + moved})
+    ...     print([found.is_drift for found in compare(Params(), summary, window)])
+    [False, False]
+    [True, False]
+    """
+    other = earlier or Window(rows=summary.rows, counts=summary.counts)
+    return tuple(_looks(params, summary, window, other))
+
+
+def _looks(params: Params, summary: Summary, window: Window, other: Window) -> Iterator[Finding]:
+    import numpy as np
+
+    for name, one in summary.cells.items():
+        mine, theirs = (np.array(side.counts[name]) for side in (window, other))
+        for aspect in one.aspects():
+            counts = distance.taken(aspect, mine), distance.taken(aspect, theirs)
+            law = summary.calibration.laws[_key(name, aspect)]
+            deviance = float(distance.deviance(*counts, is_ordered=aspect.is_ordered))
+            effect, unit = _effect(one, aspect, *counts)
+            yield Finding(
+                feature=name,
+                aspect=aspect.name,
+                rows=window.rows,
+                effective_rows=window.rows / law.at(window.rows)[0],
+                statistic=_surprise(law, deviance, window.rows, other.rows),
+                threshold=summary.calibration.limit(min(window.rows, other.rows)),
+                effect=effect,
+                floor=_floor(params, aspect),
+                unit=unit,
+                is_enough=min(window.rows, other.rows) >= params.minimum_rows,
+            )
+
+
+def _surprise(law: Law, deviance: float, rows: int, other_rows: int) -> float:
+    """Both sides vary by chance: the smaller's law, stretched by what the larger one adds."""
+    if not rows or not other_rows:
+        return 0.0
+    smaller, larger = sorted((rows, other_rows))
+    alike, high, fold = law.at(smaller)
+    stretched = 1 + law.at(larger)[0] / larger / (alike / smaller)
+    return max(0.0, float(surprise(smaller * deviance / stretched, high, fold)))
+
+
+def _effect(
+    one: Cells, aspect: Aspect, new: NDArray[np.float32], old: NDArray[np.float32]
+) -> tuple[float, str]:
+    """How large the difference is, and in words."""
+    if not aspect.is_ordered:
+        changed = distance.changed(new, old)
+        return changed, f"{changed:.1%} of the {'words' if 'words' in aspect.name else 'rows'}"
+    numbers = one.lengths if isinstance(one, Texts) else one
+    edges = numbers.edges if isinstance(numbers, Numbers) else ()
+    gap, moved = distance.largest_gap(new, old), distance.movement(new, old, edges)
+    if moved >= gap:
+        return moved, f"{moved:.2f} interquartile ranges"
+    return gap, f"{gap:.1%} of the rows, across a value"
+
+
+def _by_unit(placed: Placed, skipped: int, units: int, size: int) -> NDArray[np.float32]:
+    """Counts by unit of rows and cell, without the skipped first rows."""
+    import numpy as np
+
+    kept = placed.rows >= skipped
+    keys = (placed.rows[kept] - skipped) // UNIT * size + placed.cells[kept]
+    return np.bincount(keys, minlength=units * size).reshape(units, size).astype(np.float32)
+
+
+def _scores(placed: Placed, rows: int, counts: Sequence[int]) -> NDArray[np.float64]:
+    """A number for each row, in which likeness shows: the share of all that is in lower cells."""
+    import numpy as np
+
+    below = np.cumsum(counts) / sum(counts)
+    return np.bincount(placed.rows, below[placed.cells], minlength=rows).astype(np.float64)
+
+
+def _floor(params: Params, aspect: Aspect) -> float:
+    if aspect.is_ordered:
+        return params.numbers
+    if aspect.name.startswith("new"):
+        return params.new_values
+    return params.missing if aspect.name == "missing" else params.categories
+
+
+def _key(name: str, aspect: Aspect) -> str:
+    return f"{name}: {aspect.name}"
+
+
+def _whole(counts: NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(counts.tolist())
