@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, cast
 import yaml
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from pipeline_tasks import column_rules
+from pipeline_tasks import column_rules, mistakes
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
@@ -18,15 +18,14 @@ from pipeline_tasks.deployment import Deployment
 from pipeline_tasks.logged import Logged
 from pipeline_tasks.observing import Observation
 from pipeline_tasks.preparation import Preparation
+from pipeline_tasks.production import Monitoring, Retraining
 from pipeline_tasks.settings import (
     Column,
     Evaluation,
     Label,
     MetricName,
-    Monitoring,
     Part,
     Promotion,
-    Retraining,
     Split,
     part_of,
 )
@@ -164,6 +163,11 @@ class PipelineConfig(Frozen):
                 f"deployment.strategy {strategy} needs a target that tells versions apart, "
                 f"and target {kind} does not: {why_not}"
             )
+        if kind == "tf_serving" and self.export.serve in ("float16", "int8"):
+            raise ValueError(
+                f"target tf_serving answers with the SavedModel, not with {self.export.serve}: "
+                "take `export: {serve: tensorflow}`, or the target model_server"
+            )
         return self
 
     @property
@@ -207,7 +211,7 @@ class PipelineConfig(Frozen):
         try:
             self.with_parameters({path: value})
         except ValidationError as error:
-            found = "; ".join(text for _, text in _mistakes(error.errors()))
+            found = "; ".join(text for _, text in mistakes.found(error.errors()))
             raise ValueError(f"tuning.parameters: {path} cannot be {value!r}: {found}") from error
 
     def with_training(self, **changes: float) -> PipelineConfig:
@@ -241,7 +245,7 @@ def load(path: Path) -> PipelineConfig:
         return PipelineConfig.model_validate({"name": path.stem} | content)
     except ValidationError as error:
         # Without its cause: a refused secret is in there, and would be in the traceback.
-        raise ConfigError(_report(path, document, error)) from None
+        raise ConfigError(mistakes.report(path, document, error)) from None
 
 
 def named(name: str) -> PipelineConfig:
@@ -254,51 +258,3 @@ def named(name: str) -> PipelineConfig:
         expected=", ".join(file.stem for file in files()) or f"a file in {folder()}",
         fix=f"use one of these names, or add {path}",
     )
-
-
-def _report(path: Path, document: str, error: ValidationError) -> str:
-    lines = _line_numbers(yaml.compose(document))
-    mistakes = [
-        f"  {path.name}:{_line(lines, place)}: {'.'.join(map(str, place)) or 'the file'}: {text}"
-        for place, text in _mistakes(error.errors())
-    ]
-    count = f"{len(mistakes)} mistake" + ("s" if len(mistakes) > 1 else "")
-    return "\n".join([f"{path}: {count}", *mistakes])
-
-
-def _mistakes(errors: Any, prefix: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
-    for error in errors:
-        place = prefix + tuple(error["loc"])
-        if error["type"] == "part":
-            yield from _mistakes(error["ctx"]["errors"], place)
-        elif error["type"] == "unknown_part":
-            yield (*place, "kind"), error["msg"].replace("\n", "\n    ")
-        else:
-            given = "" if error["type"] == "missing" else f" (found {error['input']!r:.80})"
-            yield place, _hint(error) + given
-
-
-def _hint(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "no such key here; check the spelling or remove it"
-    if error["type"] == "missing":
-        return "this key is required; add it"
-    return str(error["msg"]).removeprefix("Value error, ")
-
-
-def _line_numbers(node: Any, place: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], int]:
-    found = {place: node.start_mark.line + 1}
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            found |= _line_numbers(value, (*place, key.value))
-            found[(*place, key.value)] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            found |= _line_numbers(value, (*place, index))
-    return found
-
-
-def _line(lines: dict[tuple[Any, ...], int], place: tuple[Any, ...]) -> int:
-    while place not in lines:
-        place = place[:-1]
-    return lines[place]

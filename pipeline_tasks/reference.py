@@ -9,7 +9,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline_tasks import config, deployment, observing, preparation, settings, training, variants
+from pipeline_tasks import (
+    config,
+    deployment,
+    observing,
+    preparation,
+    production,
+    settings,
+    training,
+    variants,
+)
 from pipeline_tasks.core import registry
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -28,8 +37,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "observation": observing.Observation,
     "observation: labels": observing.LabelSource,
     "deployment": deployment.Deployment,
-    "monitoring": settings.Monitoring,
-    "retraining": settings.Retraining,
+    "monitoring": production.Monitoring,
+    "retraining": production.Retraining,
 }
 FOLDERS = {
     "sources": "`source: {kind: ...}`",

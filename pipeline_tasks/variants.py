@@ -107,5 +107,11 @@ def read(folder: Path) -> Variants | None:
         raise ArtifactError(f"{path} cannot be read: {error}", fix="export again") from None
 
 
+def served(folder: Path) -> str:
+    """The variant that answers for an exported folder."""
+    found = read(folder)
+    return found.serve if found else TENSORFLOW
+
+
 def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"

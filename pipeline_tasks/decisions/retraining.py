@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline_tasks.core.values import Answer, Verdict
-from pipeline_tasks.settings import Retraining
+from pipeline_tasks.production import Retraining
 
 MENDED_BY_TRAINING = {"quality", "drift"}
 

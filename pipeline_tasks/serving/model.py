@@ -54,8 +54,7 @@ def load(folder: Path, *, name: str, version: int, backend: Backend = "auto") ->
 
 
 def _chosen(folder: Path, backend: Backend) -> str:
-    report = variants.read(folder)
-    served = report.serve if report else variants.TENSORFLOW
+    served = variants.served(folder)
     if backend == variants.TENSORFLOW:
         return variants.TENSORFLOW
     if backend == "litert" and served not in variants.LITERT:

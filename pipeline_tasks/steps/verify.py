@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline_tasks import golden
+from pipeline_tasks import golden, variants
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import DeploymentError
 from pipeline_tasks.core.values import HistoryEntry, Ref, Verdict
@@ -32,8 +32,10 @@ def verify(run: Run, exported: Ref) -> Ref:
     limits of `deployment`. A no is no error; it is added to the pipeline's history.
     Writes the artifact `verified`: verified.json.
     """
-    load_tensorflow()
-    measured = _measure(run.open(exported), run.config.name)
+    folder = run.open(exported)
+    if variants.served(folder) not in variants.LITERT:
+        load_tensorflow()  # before its memory is taken for the model's
+    measured = _measure(folder, run.config.name)
     verdict = acceptance(run.config.deployment, measured)
     with run.write("verified") as draft:
         content = {"measured": asdict(measured), "verdict": verdict.model_dump(mode="json")}

@@ -7,7 +7,7 @@ import pytest
 from pipeline_tasks.core.values import Answer
 from pipeline_tasks.decisions.alarm import Drift, Quality, Service, alarm
 from pipeline_tasks.decisions.retraining import Evidence, retraining
-from pipeline_tasks.settings import Monitoring, Retraining
+from pipeline_tasks.production import Monitoring, Retraining
 
 RULES = Monitoring(minimum_rows=100, quality_drop=0.05, latency_p99_ms=100, memory_mb=1000)
 STEADY = Drift("width", effect=0.01, p_value=0.5, is_drift=False)

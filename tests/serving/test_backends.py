@@ -16,6 +16,7 @@ from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import Store
 from pipeline_tasks.serving import warm_up
 from pipeline_tasks.serving.model import load
+from pipeline_tasks.serving.signatures import DEFAULT
 from tests.server import PROJECT, environment
 
 ASKED = Path("assets.extra/tf_serving_warmup_requests")
@@ -51,10 +52,11 @@ def altered(folder: Path, tmp_path: Path, change) -> Path:
 def test_both_backends_take_the_same_and_answer_the_same_to_any_number_of_rows(both):
     litert, tensorflow = both
     assert (litert.backend, tensorflow.backend) == ("litert", "tensorflow")
-    assert litert.inputs == tensorflow.inputs
+    first, second = litert.signatures[DEFAULT], tensorflow.signatures[DEFAULT]
+    assert first.inputs == second.inputs
     for count in (1, 3, 64, 2, 300):
         asked = rows(count)
-        found, wanted = litert.call(asked), tensorflow.call(asked)
+        found, wanted = first.call(asked), second.call(asked)
         assert list(found) == list(wanted) == ["label", "probabilities"]
         np.testing.assert_allclose(found["probabilities"], wanted["probabilities"], atol=1e-5)
         assert found["label"].dtype == wanted["label"].dtype == np.int64
@@ -73,7 +75,7 @@ def test_both_backends_describe_themselves_alike(both):
 
 
 def test_a_litert_graph_may_be_asked_by_many_threads_at_once(both):
-    litert, _ = both
+    litert = both[0].signatures[DEFAULT]
     asked = [rows(count) for count in range(1, 9)] * 8
     wanted = [litert.call(one)["probabilities"] for one in asked]
     with ThreadPoolExecutor(8) as pool:
@@ -89,7 +91,7 @@ def test_on_litert_a_version_is_loaded_warmed_and_asked_without_tensorflow(model
         "found = model.load(Path(sys.argv[1]), name='small', version=1)\n"
         "row = {'width': np.ones(1, 'f'), 'height': np.ones(1, 'f'), "
         "'colour': np.array([b'red'], object)}\n"
-        "assert found.call(row)['probabilities'].shape == (1, 2)\n"
+        "assert found.signatures['serving_default'].call(row)['probabilities'].shape == (1, 2)\n"
         "heavy = {'tensorflow', 'keras', 'pandas', 'scipy', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

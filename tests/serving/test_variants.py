@@ -12,7 +12,7 @@ import yaml
 from pipeline_tasks import config, golden, variants
 from pipeline_tasks.core.errors import ArtifactError, ConfigError
 from pipeline_tasks.learning import converting
-from pipeline_tasks.serving.inprocess import ask
+from pipeline_tasks.serving.inprocess import loaded
 from pipeline_tasks.serving.model import load
 from tests.small import Small, write_small
 
@@ -55,7 +55,8 @@ def answered(folder: Path, count: int) -> None:
     """The server answers the first golden questions as it should."""
     instances, expected = golden.questions(folder)
     body = json.dumps({"instances": instances[:count]}).encode()
-    status, answer = ask(folder, "small", body)
+    with loaded(folder, "small") as ask:
+        status, answer = ask(body)
     assert status == 200
     golden.compare(expected[:count], json.loads(answer)["predictions"], who="the server")
 

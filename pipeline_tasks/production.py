@@ -1,0 +1,40 @@
+"""The sections `monitoring` and `retraining`: what production must keep to, and what mends it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.settings import Part, part_of
+
+
+class Monitoring(Frozen):
+    """What production must keep to, and how often it is looked at."""
+
+    schedule: str = "*/15 * * * *"
+    detector: Annotated[Part, part_of("detectors")] = Part(kind="histogram")
+    minimum_rows: int = Field(100, ge=1, description="Rows below which there is no verdict.")
+    quality_drop: float = Field(
+        0.05,
+        gt=0,
+        description="How much worse the promotion metric is that alarms; of rmse and mae, which "
+        "have the label's unit, a share of the promoted value.",
+    )
+    latency_p99_ms: float = Field(250, gt=0)
+    memory_mb: float = Field(4000, gt=0)
+
+
+class Retraining(Frozen):
+    """When a degraded verdict is worth a training run."""
+
+    cooldown_minutes: float = Field(60, ge=0, description="Least time between two retrainings.")
+    minimum_labelled: int = Field(200, ge=1, description="Labelled observations it takes.")
+    recent_share: float = Field(
+        0.4, gt=0, lt=1, description="Latest labelled observations, kept to judge the candidate."
+    )
+    maximum_recent: int = Field(500, ge=1, description="Rows of that window, at most.")
+    maximum_observations: int = Field(
+        100_000, ge=0, description="Newest ones trained on, at most; 0: the source alone is."
+    )
