@@ -108,4 +108,5 @@ def _size(group: argparse._ArgumentGroup) -> None:
     # Of a worker process, as its supervisor starts it.
     group.add_argument("--listening", type=int, help=argparse.SUPPRESS)
     group.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    group.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)
     group.add_argument("--siblings", type=Path, help=argparse.SUPPRESS)

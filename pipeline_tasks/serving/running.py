@@ -38,10 +38,11 @@ DRAIN_SECONDS = 10
 class Server(uvicorn.Server):
     """uvicorn's, which once a second looks after its connections, and after its supervisor."""
 
-    def __init__(self, config: uvicorn.Config, grpc: GrpcServer | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, grpc: GrpcServer | None, supervisor: int | None
+    ) -> None:
         super().__init__(config)
-        self._grpc = grpc
-        self._parent = os.getppid() if os.environ.get("PERENNIAL_WORKER") else None
+        self._grpc, self._supervisor = grpc, supervisor
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """gRPC first, so that no port is open when another cannot be opened."""
@@ -61,7 +62,7 @@ class Server(uvicorn.Server):
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 connection.sweep(now)  # type: ignore[union-attr]
-        return await super().on_tick(counter) or self._parent not in (None, os.getppid())
+        return await super().on_tick(counter) or self._supervisor not in (None, os.getppid())
 
 
 def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens) -> None:
@@ -95,7 +96,8 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
         ssl_keyfile=arguments.tls_key,
         server_header=False,
     )
-    Server(config, _grpc(arguments, service, tokens)).run(sockets=[listening])
+    grpc = _grpc(arguments, service, tokens)
+    Server(config, grpc=grpc, supervisor=arguments.supervisor).run(sockets=[listening])
 
 
 def _grpc(arguments: argparse.Namespace, service: Service, tokens: Tokens) -> GrpcServer | None:

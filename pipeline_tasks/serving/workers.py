@@ -60,12 +60,12 @@ class Workers:
                 self._processes[number] = self._start(number)
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
-        own = ["--listening", str(self._listening.fileno()), "--worker", str(number)]
+        own = ["--worker", str(number), "--supervisor", str(os.getpid())]
+        own += ["--listening", str(self._listening.fileno()), "--siblings", str(self._folder)]
         command = [sys.executable, "-m", "pipeline_tasks.serving", *sys.argv[1:], *own]
         return subprocess.Popen(  # noqa: S603  # our own command line again
-            [*command, "--siblings", str(self._folder)],
+            command,
             pass_fds=[self._listening.fileno()],
-            env={**os.environ, "PERENNIAL_WORKER": str(number)},
             start_new_session=True,  # Ctrl-C is for the supervisor
         )
 
