@@ -3,11 +3,12 @@
 from datetime import timedelta
 from functools import partial
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronTriggerTimetable, chain
 
 from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
-from perennial.operators.watch import WatchOperator, WithdrawOperator
+from perennial.operators.watch import WatchOperator
 from perennial.pipelines import asset, default_args, pipelines, training_form
 from pipeline_tasks.loop import NEEDS, trial
 
@@ -82,11 +83,17 @@ for pipeline in pipelines():
             *trials,
             deploy,
             bake,
+            # The end: without it, a run whose candidate was withdrawn after an error would be green.
+            EmptyOperator(
+                task_id="released", doc_md="The candidate is in production, and the bake is over."
+            ),
         )
         # Beside the chain: what takes the candidate away again. A watch that says no leads here,
-        # and so does a task of the release that fails for good.
-        [publish, *trials, deploy, bake] >> WithdrawOperator(
-            pipeline=pipeline,
+        # and so does a task of the release that fails for good; bake skips it when all is well.
+        withdraw = step(
+            step="withdraw",
             inputs=NEEDS["withdraw"] | {"watched": [one.task_id for one in [*trials, bake]]},
             outlets=[deployment],
         )
+        [publish, *trials, deploy, bake] >> withdraw
+        withdraw.as_teardown(setups=publish, on_failure_fail_dagrun=True)

@@ -19,7 +19,7 @@ from pipeline_tasks.serving.model import Model
 from pipeline_tasks.serving.servable import Servable
 from tests.small import Small, write_small
 
-SEQUENCES, OPERATIONS = 12, 10
+SEQUENCES, OPERATIONS = 8, 8
 LONG_AGO = "2026-01-01T00:00:00.000Z"
 
 

@@ -208,6 +208,30 @@ def test_a_breach_while_baking_rolls_back_by_itself(fruit):
     assert traffic.failures == []
 
 
+def test_a_release_whose_task_fails_for_good_is_red_and_its_candidate_is_withdrawn(fruit):
+    fruit.change(model={"kind": "mlp", "hidden": [9]}, deployment={"bake_minutes": 0.02})
+    models = fruit.live.home / "models" / "fruit"
+    before = fruit.champion()
+    run = fruit.live.airflow().trigger(TRAIN)
+    fruit.wait_for_state(run, "publish", "success")
+    fruit.live.airflow()._http.patch(
+        f"/api/v2/dags/{TRAIN}/dagRuns/{run}/taskInstances/deploy", json={"new_state": "failed"}
+    ).raise_for_status()
+    assert fruit.follow(TRAIN, run) == "failed"
+    assert fruit.states(run)["withdraw"] == "success"
+    assert fruit.champion() == before
+    assert max(int(path.name) for path in models.glob("[0-9]*")) == before
+
+
+def test_a_run_that_fails_before_anything_is_published_fails_and_withdraws_nothing(fruit):
+    rows = fruit.live.pipelines / "rows.csv"
+    rows.write_text(csv_text().replace("red", "purple", 1))
+    run = fruit.live.airflow().trigger(TRAIN)
+    assert fruit.follow(TRAIN, run) == "failed"
+    assert fruit.states(run)["withdraw"] in ("upstream_failed", "skipped")
+    rows.write_text(csv_text())
+
+
 def test_the_rollback_form_names_the_versions_and_says_how_long_it_took(fruit):
     def form():
         found = fruit.live.api().get(f"/api/v2/dags/{ROLLBACK}/details").json()

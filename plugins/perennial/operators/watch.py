@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Context, TriggerRule
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import Context
 
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.triggers.watch import WatchTrigger
@@ -13,7 +12,7 @@ from pipeline_tasks import loop
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.values import Ref
 
-WITHDRAW = "withdraw"
+WITHDRAW, RELEASED = "withdraw", "released"
 
 
 class WatchOperator(DecisionOperator):
@@ -55,24 +54,7 @@ class WatchOperator(DecisionOperator):
 
     def skipped(self, *, is_yes: bool) -> set[str]:
         """What follows, after anything but a yes; after the last yes, withdraw."""
-        following = set(self.downstream_task_ids) - {WITHDRAW}
+        following = set(self.downstream_task_ids)
         if not is_yes:
-            return following
-        return set() if following else {WITHDRAW}
-
-
-class WithdrawOperator(StepOperator):
-    """Runs the step `withdraw` whatever became of the tasks before, unless nothing was published.
-
-    The last watch skips it when all is well.
-    """
-
-    def __init__(self, *, pipeline: PipelineConfig, **kwargs: Any) -> None:
-        rule = TriggerRule.ALL_DONE
-        super().__init__(step=WITHDRAW, pipeline=pipeline, trigger_rule=rule, **kwargs)
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Withdraw what this run has published."""
-        if context["ti"].xcom_pull(self.inputs["published"]) is None:
-            raise AirflowSkipException("this run has published nothing")
-        return super().execute(context)
+            return following - {WITHDRAW}
+        return {WITHDRAW} if RELEASED in following else set()
