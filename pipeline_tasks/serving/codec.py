@@ -148,7 +148,7 @@ def _at_element(name: str, values: list[Any], spec: Input, keys: int, failure: F
                 f"Expecting value/list but got object at item {number} of input list"
             )
         try:
-            flat, shape = _flatten(value)
+            flat, shape = _flatten(value, spec)
             _elements(flat, spec)
         except Failure as own:
             return Failure(own.status, f"{prefix}{own.code}: {own.message}")
@@ -196,26 +196,31 @@ def _is_object(value: Any) -> bool:
 
 def _array(name: str, values: Any, spec: Input) -> Array:
     is_flat = type(values) is list and values and type(values[0]) is not list
-    flat, shape = (values, (len(values),)) if is_flat else _flatten(values)
+    flat, shape = (values, (len(values),)) if is_flat else _flatten(values, spec)
     if spec.shape is not None and shape[1:] != spec.shape[1:]:
         _check_shape(name, shape, spec.shape)
     found = _elements(flat, spec)
     return found if is_flat else found.reshape(shape)
 
 
-def _flatten(values: Any) -> tuple[list[Any], tuple[int, ...]]:
+def _flatten(values: Any, spec: Input) -> tuple[list[Any], tuple[int, ...]]:
     """All elements in order, and the shape; refuses ragged lists."""
     flat: list[Any] = [values]
     shape: list[int] = []
     while flat and type(flat[0]) is list:
-        if set(map(type, flat)) != {list}:
+        # Text and an object have a size too, but no number in them.
+        try:
+            sizes = set(map(len, flat))
+        except TypeError:
+            sizes = set()
+        if not sizes or (spec.dtype.kind == "O" and set(map(type, flat)) != {list}):
             wrong = next(value for value in flat if type(value) is not list)
             raise bad_request(
                 f"JSON Value: {shown(wrong)} found at incorrect level: {len(shape) + 1} "
                 "in the JSON DOM, where a list was expected."
             )
         size = len(flat[0])
-        if len(set(map(len, flat))) != 1:
+        if len(sizes) != 1:
             other = next(len(part) for part in flat if len(part) != size)
             raise bad_request(
                 f"Encountered list at unexpected size: {other} at level: {len(shape)} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -74,6 +75,7 @@ class Servable:
         self._loading: tuple[int, int, Future[Model]] | None = None
         self._failed: dict[int, Failed] = {}
         self._leaving: dict[int, Slot] = {}
+        self._left_out: set[Path] = set()
 
     def poll(self) -> None:
         """Look at the folder once: take in what has loaded, and begin what is to be done next."""
@@ -110,12 +112,14 @@ class Servable:
         found: dict[int, Path] = {}
         for path in paths:
             name = path.name
-            if not (name.isascii() and name.isdecimal()) or not (path / MANIFEST).is_file():
+            is_number = name.isascii() and name.isdecimal() and int(name) <= MAXIMUM_VERSION
+            if not is_number or not (path / MANIFEST).is_file():
                 continue
-            if int(name) in found:
-                log.warning("%s: %s is left out, %s is there", self.name, path, found[int(name)])
-            elif int(name) <= MAXIMUM_VERSION:
+            if int(name) not in found:
                 found[int(name)] = path
+            elif path not in self._left_out:
+                self._left_out.add(path)
+                log.warning("%s: %s is left out, %s is there", self.name, path, found[int(name)])
         return found
 
     def _desired(self) -> tuple[Desired, str]:
@@ -154,7 +158,8 @@ class Servable:
             for label, version in new.desired.labels.items()
         }
         default = new.desired.default
-        if default not in slots:
+        # One that was withdrawn, or never came, gives way to one that is there.
+        if default not in wanted & set(slots):
             default = max(wanted & set(slots) or slots, default=None)
         is_tried = new.trial and new.trial.version in slots and new.trial.version != default
         self.table = replace(
@@ -227,11 +232,11 @@ class Servable:
     def _free(self) -> None:
         freed = [version for version, slot in self._leaving.items() if slot.let_go()]
         for version in freed:
-            del self._leaving[version]
+            # Its thread may be in a call that nobody waits for any longer.
+            slot = self._leaving.pop(version)
+            threading.Thread(target=_close, args=(slot,), name="unload", daemon=True).start()
             self._set(version, END)
             log.info("%s version %s is unloaded", self.name, version)
-        if freed:
-            gc.collect()  # a model's functions and variables hold each other
 
     def _set(self, version: int, state: str, error: str = "") -> None:
         states = dict(self.states) | {version: State(state, error)}
@@ -249,6 +254,11 @@ def _in_force(trial: Trial | None, problem: str) -> tuple[Trial | None, str]:
         return (trial if clock.now() < clock.parse(trial.until) else None), problem
     except ValueError as error:
         return None, problem or f"the trial's `until` is no time: {error}"
+
+
+def _close(slot: Slot) -> None:
+    slot.close()
+    gc.collect()  # a model's functions and variables hold each other
 
 
 def _stamp(folder: Path) -> int:

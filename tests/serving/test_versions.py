@@ -297,6 +297,7 @@ class Life(RuleBasedStateMachine):
         self.has_answered = False
         self.held: list[tuple[object, Model]] = []
         self.before: dict[int, servable.State] = {}
+        self.seen: set[int] = set()
 
     @rule(name=NAMES, content=st.sampled_from(["fine", "fine", "broken"]))
     def publish(self, name, content):
@@ -339,6 +340,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def poll(self):
+        self.seen = set(self.it.servable._present() or self.it.table.slots)
         self.it.servable.poll()
 
     @rule()
@@ -377,7 +379,9 @@ class Life(RuleBasedStateMachine):
         assert set(table.labels.values()) <= set(table.slots)
         assert table.trial is None or table.trial.version in table.slots
         wanted = table.desired.default
-        assert wanted not in table.slots or table.default == wanted
+        assert wanted not in self.seen & set(table.slots) or table.default == wanted
+        there = self.seen & set(table.slots)
+        assert not there or table.default in there, "one that was withdrawn gives way"
 
     @invariant()
     def states_say_who_answers_and_go_forward_only(self):
