@@ -138,6 +138,8 @@ class Connection(HttpToolsProtocol):
             self._unread_since = now
         elif now > self._unread_since + limits.request_seconds:
             self.transport.abort()
+        if self._since is not None and self.flow.read_paused:
+            self._since = now  # it is we who do not read
         if self._since is None or now < self._since + seconds or self.transport.is_closing():
             return
         part = "head" if self._is_head else "body"
@@ -162,10 +164,10 @@ class Connection(HttpToolsProtocol):
             (cycle, _), self._arriving = self._arriving, None
             self._since = None
             super()._start_asgi_task(cycle, self._gate.noting(refusal))
-        elif self.cycle is None or self.cycle.response_complete:
+        elif self._is_head and (self.cycle is None or self.cycle.response_complete):
             self._write(refusal)
         else:
-            self.transport.abort()  # an answer to the request before it is under way
+            self.transport.abort()  # it has its answer, or the request before it waits for one
 
     def _write(self, refusal: Refusal) -> None:
         """Answer where there is no request to answer yet, and close."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import ssl
 import stat
 import subprocess
@@ -294,14 +295,29 @@ def test_a_token_is_printed_once_and_only_its_hash_is_kept(tmp_path):
     assert known.find("") is None
 
 
-def test_the_token_of_the_environment_is_the_projects_own(tmp_path, models):
-    server = Server(tmp_path, options=[], PERENNIAL_SERVER_TOKEN=CANARY)
+def test_the_token_of_the_environment_is_the_projects_own(tmp_path):
+    server = Server(tmp_path, options=["--request-seconds", 2], PERENNIAL_SERVER_TOKEN=CANARY)
     server.start()
     try:
         assert httpx.get(f"{server.url}/v1/models/small").status_code == 401
         headers = {"authorization": f"Bearer {CANARY}"}
         assert httpx.get(f"{server.url}/v1/models/small", headers=headers).status_code == 404
         assert CANARY not in server.log()
+        assert_a_body_that_is_not_wanted_is_not_waited_for(server)
     finally:
         server.kill()
     assert "PERENNIAL_SERVER_TOKEN" not in os.environ
+
+
+def assert_a_body_that_is_not_wanted_is_not_waited_for(server):
+    """One reply, although the body never comes, and then the connection is closed."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(f"POST {PREDICT} HTTP/1.1\r\ncontent-length: 99\r\n\r\n[".encode())
+        reply = b""
+        try:
+            while part := connection.recv(65536):
+                reply += part
+        except ConnectionResetError:
+            pass
+    assert reply.startswith(b"HTTP/1.1 401 ")
+    assert reply.count(b"HTTP/1.1") == 1
