@@ -36,9 +36,14 @@ def home() -> Path:
     return Path(os.environ.get("PERENNIAL_HOME") or PROJECT / "var").absolute()
 
 
+def store_uri() -> str:
+    """Where artifacts are: PERENNIAL_STORE, a folder or a URI, or `store/` in the home folder."""
+    return os.environ.get("PERENNIAL_STORE") or str(home() / "store")
+
+
 def default_store() -> Store:
-    """The artifact store: PERENNIAL_STORE, a folder or a URI, or `store/` in the home folder."""
-    return store_at(os.environ.get("PERENNIAL_STORE") or str(home() / "store"), home())
+    """The artifact store."""
+    return store_at(store_uri(), home())
 
 
 def models_folder() -> Path:
@@ -83,6 +88,11 @@ class Run:
     def study(self) -> Path:
         """Where the trials of this run meet; it survives retries."""
         return self.store.scratch(self.config.name, self.id, "study")
+
+    def observations(self) -> Path:
+        """The folder of the prediction log and its labels, with what other machines have logged."""
+        self.store.fetch_observations(self.config.name)
+        return self.store.observations(self.config.name)
 
     def open(self, ref: Ref) -> Path:
         """An artifact's folder, checked."""

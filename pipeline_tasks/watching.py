@@ -180,7 +180,7 @@ def _with_labels(run: Run, subject: Subject, watch: Watch, *, is_over: bool) -> 
 
 
 def _read(run: Run, subject: Subject, since: str) -> Labelled:
-    folder = run.store.observations(run.config.name)
+    folder = run.observations()
     # A prediction's time is taken before the watch's file is written, by another clock perhaps.
     since = clock.text(clock.parse(since) - timedelta(seconds=1))
     found: dict[int, list[bool]] = {subject.candidate: [], subject.champion or 0: []}

@@ -97,6 +97,7 @@ class Store:
 
     def __init__(self, root: Path, kept: Kept | None = None) -> None:
         self.root = root
+        self.is_elsewhere = kept is not None
         self._kept: Kept = kept or Folder(root)
 
     @contextmanager

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from pipeline_tasks.core.errors import ConfigError
-from pipeline_tasks.run import default_store, models_folder
+from pipeline_tasks.run import models_folder, store_uri
 from pipeline_tasks.serving.access import is_loopback
 from pipeline_tasks.serving.gate import Limits
 from pipeline_tasks.serving.tokens import OWN, Tokens
@@ -25,7 +25,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         "--grpc-port", type=int, help="of the gRPC services, which are off without it"
     )
     parser.add_argument("--models", type=Path, default=models_folder(), help="folder to watch")
-    parser.add_argument("--store", type=Path, default=default_store().root, help="for the log")
+    parser.add_argument("--store", default=store_uri(), help="folder or URI, for the log")
     parser.add_argument(
         "--backend",
         choices=("auto", "litert", "tensorflow"),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from pipeline_tasks.core.store import Store
+from pipeline_tasks.core.store import store_at
+from pipeline_tasks.run import home
 from pipeline_tasks.serving import json_logs
 from pipeline_tasks.serving.app import App
 from pipeline_tasks.serving.connections import Connection
@@ -21,6 +22,7 @@ from pipeline_tasks.serving.gate import Gate
 from pipeline_tasks.serving.labels import Labels
 from pipeline_tasks.serving.model import load
 from pipeline_tasks.serving.service import Service
+from pipeline_tasks.serving.sharing import Sharing
 from pipeline_tasks.serving.siblings import Siblings
 from pipeline_tasks.serving.tokens import Tokens
 from pipeline_tasks.serving.versions import Versions
@@ -39,22 +41,29 @@ class Server(uvicorn.Server):
     """uvicorn's, which once a second looks after its connections, and after its supervisor."""
 
     def __init__(
-        self, config: uvicorn.Config, *, grpc: GrpcServer | None, supervisor: int | None
+        self,
+        config: uvicorn.Config,
+        *,
+        grpc: GrpcServer | None,
+        sharing: Sharing,
+        supervisor: int | None,
     ) -> None:
         super().__init__(config)
-        self._grpc, self._supervisor = grpc, supervisor
+        self._grpc, self._sharing, self._supervisor = grpc, sharing, supervisor
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """gRPC first, so that no port is open when another cannot be opened."""
         if self._grpc:
             await self._grpc.start()
         await super().startup(sockets)
+        self._sharing.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what has arrived, over either protocol."""
+        """Answer what has arrived, over either protocol, and keep what was logged."""
         if self._grpc:
             await self._grpc.stop(DRAIN_SECONDS)
         await super().shutdown(sockets)
+        await asyncio.to_thread(self._sharing.close)
 
     async def on_tick(self, counter: int) -> bool:
         """Cut off the slow; end when the supervisor is gone."""
@@ -71,7 +80,7 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
     _allow_many_files()
     if arguments.grpc_port is not None:
         from pipeline_tasks.serving.grpc_server import protos  # noqa: F401  # before TensorFlow
-    store = Store(arguments.store)
+    store = store_at(str(arguments.store), home())
     versions = Versions(arguments.models, load=partial(load, backend=arguments.backend))
     service = Service(versions, store, deadline_seconds=arguments.limits.request_seconds)
     app = App(service, Labels(store))
@@ -97,7 +106,9 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
         server_header=False,
     )
     grpc = _grpc(arguments, service, tokens)
-    Server(config, grpc=grpc, supervisor=arguments.supervisor).run(sockets=[listening])
+    sharing = Sharing(store, versions)
+    server = Server(config, grpc=grpc, sharing=sharing, supervisor=arguments.supervisor)
+    server.run(sockets=[listening])
 
 
 def _grpc(arguments: argparse.Namespace, service: Service, tokens: Tokens) -> GrpcServer | None:

@@ -74,8 +74,11 @@ def _label_source(run: Run) -> Facts:
 
 
 def _tidy(run: Run) -> None:
-    folder = run.store.observations(run.config.name)
+    folder = run.observations()
     observations.settle(folder)
+    if run.store.is_elsewhere:  # the server that wrote a segment would publish it once more
+        run.store.publish_observations(run.config.name)
+        return
     try:
         observations.rotate(folder)
     except OSError as error:

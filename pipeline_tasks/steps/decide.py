@@ -54,7 +54,7 @@ def _evidence(run: Run, record: MonitoringRecord) -> Evidence:
     name = run.config.name
     champion = run.store.champion(name)
     since = champion.promoted_at if champion else ""
-    labelled = observations.count_labelled(run.store.observations(name), since=since)
+    labelled = observations.count_labelled(run.observations(), since=since)
     trained = [
         entry
         for entry in run.store.history(name)

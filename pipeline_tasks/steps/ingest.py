@@ -44,6 +44,6 @@ def _source_digest(run: Run) -> str:
 
 
 def _labelled(run: Run) -> list[observations.Observation]:
-    folder = run.store.observations(run.config.name)
+    folder = run.observations()
     latest = run.config.retraining.maximum_observations
     return observations.labelled(folder, latest=latest) if latest else []

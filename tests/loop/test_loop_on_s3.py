@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from pipeline_tasks import loop
+from pipeline_tasks import loop, observations, publishing
 from pipeline_tasks.core.bucket import Bucket
 from pipeline_tasks.core.values import Answer
 from tests import s3
+from tests.server import Server
 from tests.small import write_small
 from tests.unit.test_command_line import command
 from tests.unit.test_loop_steps import observe
@@ -78,3 +79,23 @@ def test_parameters_are_searched(made):
     *_, (_, chosen) = loop.tune(made.run("tuning"))
     content = json.loads((made.run().open(chosen) / "trials.json").read_text())
     assert len(content["trials"]) == 2
+
+
+def test_what_a_server_has_logged_reaches_the_workers(made, tmp_path):
+    exported = made.run().store.champion("small").exported
+    publishing.publish(made.run().open(exported), tmp_path / "models" / "small")
+    home = str(tmp_path / "home")
+    server = Server(tmp_path, options=["--store", made.uri], PERENNIAL_HOME=home).start()
+    server.wait(lambda: server.answers("/readyz"))
+    row = {"width": 0.5, "height": 0.25, "colour": "red"}
+    reply = server.post("/v1/models/small:predict", {"instances": [row]})
+    identity = f"{reply.headers['perennial-prediction-id']}-0"
+    server.post("/v1/models/small:label", {"id": identity, "label": 1})
+    server.stop()
+    assert s3.SECRET not in server.log()
+    [found] = [
+        one
+        for one in observations.labelled(made.run().observations())
+        if one.prediction.id == identity
+    ]
+    assert (found.prediction.inputs, found.label.label) == (row, 1)
