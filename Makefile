@@ -38,7 +38,8 @@ check: .venv/installed-dev ## style, types, layers, and every pipeline file
 	$(BIN)/python -m pipeline_tasks check
 
 bench: .venv/installed-dev ## one published figure: make bench NAME=overhead
-	@test -n "$(NAME)" || { echo "which one? make bench NAME=one of: overhead"; exit 2; }
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=one of:" \
+	  $$(grep -l '^def main' bench/*.py | xargs -n1 basename -s .py | grep -v load); exit 2; }
 	@exec env PYTHONPATH=.:plugins $(BIN)/python -m bench.$(NAME)
 
 lock: .uv/bin/uv ## compile requirements*.in to exact versions
