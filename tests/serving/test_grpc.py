@@ -270,7 +270,7 @@ def test_a_message_that_is_too_large_is_refused(served):
 
 
 def test_a_deadline_ends_a_call(served):
-    request = predict(floats([1e7]), model="slow")
+    request = predict(floats([3e5]), model="slow")
     refused(served.prediction.Predict, request, "DEADLINE_EXCEEDED", "", timeout=0.3)
     assert served.prediction.Predict(predict(floats([1])), timeout=20)
 
