@@ -120,3 +120,19 @@ def environment(**changes: str) -> dict[str, str]:
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
     path = os.pathsep.join([str(PROJECT), str(PROJECT / "plugins")])
     return kept | {"PYTHONPATH": path} | changes
+
+
+def self_made_certificate(folder: Path) -> tuple[Path, Path]:
+    """Files of a certificate for 127.0.0.1 that vouches for itself, and of its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+            *("ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(key), "-days", "2"),
+            *("-out", str(certificate), "-subj", "/CN=127.0.0.1"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key

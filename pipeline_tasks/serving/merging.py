@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -46,13 +47,25 @@ def merged_metrics(texts: Iterable[bytes]) -> bytes:
     return generate_latest(registry)
 
 
-def merged_states(replies: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """TensorFlow Serving's status reply: each version as far as the worker that is least far."""
+def merged_states(replies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """TensorFlow Serving's status reply: each version as far as the worker that is least far.
+
+    A worker that does not know a version has yet to begin with it, or has begun after its end.
+
+    >>> status = {"version": "2", "state": "AVAILABLE"}
+    >>> merged_states([{"model_version_status": [status]}, {"model_version_status": []}])
+    {'model_version_status': [{'version': '2', 'state': 'START'}]}
+    """
     found: dict[str, dict[str, Any]] = {}
+    known: Counter[str] = Counter()
     for reply in replies:
         for one in reply["model_version_status"]:
             before = found.get(one["version"], one)
             found[one["version"]] = max(before, one, key=_order)
+            known[one["version"]] += 1
+    for version, one in found.items():
+        if known[version] < len(replies) and one["state"] in (AVAILABLE, LOADING):
+            found[version] = {**one, "state": START}
     return {"model_version_status": [found[v] for v in sorted(found, key=int, reverse=True)]}
 
 

@@ -123,7 +123,7 @@ class Service:
         """By the candidate where a canary's share says so, and by the default if that fails."""
         seconds = self._deadline_seconds
         if asked.deadline is not None:
-            seconds = asked.deadline - time.monotonic()
+            seconds = min(seconds, asked.deadline - time.monotonic())
         candidate = self._candidate(asked, identity)
         if candidate and candidate[0].mode == "canary":
             seconds /= 2  # each, so that the default can answer when the candidate does not

@@ -21,6 +21,7 @@ from pipeline_tasks.serving.versions import Versions
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
+NO_STATES: dict[str, Any] = {"model_version_status": []}
 READY_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 
@@ -88,10 +89,10 @@ class Siblings:
             return 200, merged_metrics([body for _, body in found])
         if path == "/readyz":
             return next((r for r in found if r[0] != 200), (200, b"ok\n"))
-        good = [json.loads(body) for status, body in found if status == 200]
-        if not good:
+        if all(status != 200 for status, _ in found):
             return found[0]
-        return 200, json.dumps(merged_states(good), indent=4).encode()
+        states = [json.loads(body) if status == 200 else NO_STATES for status, body in found]
+        return 200, json.dumps(merged_states(states), indent=4).encode()
 
     def _siblings(self) -> list[Path]:
         return sorted(self._folder.glob("*.socket"))

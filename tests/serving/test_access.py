@@ -20,7 +20,7 @@ from pipeline_tasks import publishing
 from pipeline_tasks.core.errors import ConfigError, DeploymentError
 from pipeline_tasks.serving import access, app, tokens
 from pipeline_tasks.serving.client import Client
-from tests.server import COMMAND, PROJECT, Server, environment
+from tests.server import COMMAND, PROJECT, Server, environment, self_made_certificate
 from tests.serving.conftest import ROW
 
 CANARY = "canary-5ecret-that-must-be-nowhere"
@@ -45,21 +45,6 @@ def guarded(tmp_path_factory, models):
     server.wait(lambda: server.answers("/readyz"))
     yield server, secrets, path
     server.kill()
-
-
-def self_made_certificate(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
-            *("ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(key), "-days", "2"),
-            *("-out", str(certificate), "-subj", "/CN=127.0.0.1"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
 
 
 def ask(server: Server, method: str, path: str, token: str | None) -> httpx.Response:

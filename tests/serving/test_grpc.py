@@ -29,7 +29,7 @@ from pipeline_tasks import desired
 from pipeline_tasks.desired import Desired
 from pipeline_tasks.serving import tokens
 from pipeline_tasks.serving.grpc_server import health
-from tests.server import Server, environment, free_port
+from tests.server import Server, environment, free_port, self_made_certificate
 from tests.serving import half_plus_two, tiny
 
 HALF = half_plus_two.NAME
@@ -39,10 +39,16 @@ LABELS = {"stable": 123, "canary": 124}
 class Grpc:
     """A server and the public stubs that talk to it."""
 
-    def __init__(self, folder, *options: object) -> None:
+    def __init__(self, folder, *options: object, authority=None) -> None:
         self.grpc_port = free_port()
-        self.server = Server(folder, options=["--grpc-port", self.grpc_port, *options])
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}")
+        more = ["--grpc-port", self.grpc_port, *options]
+        self.server = Server(folder, options=more, authority=authority)
+        address = f"127.0.0.1:{self.grpc_port}"
+        if authority:
+            credentials = grpc.ssl_channel_credentials(authority.read_bytes())
+            self.channel = grpc.secure_channel(address, credentials)
+        else:
+            self.channel = grpc.insecure_channel(address)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
@@ -264,7 +270,7 @@ def test_a_message_that_is_too_large_is_refused(served):
 
 
 def test_a_deadline_ends_a_call(served):
-    request = predict(floats([1e7]), model="slow")
+    request = predict(floats([3e5]), model="slow")
     refused(served.prediction.Predict, request, "DEADLINE_EXCEEDED", "", timeout=0.3)
     assert served.prediction.Predict(predict(floats([1])), timeout=20)
 
@@ -404,16 +410,32 @@ def test_health_is_that_of_readyz(served):
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
+def test_a_change_of_health_is_told_to_who_watches(served):
+    watch = served.channel.unary_stream(
+        f"/{health.NAME}/Watch",
+        request_serializer=health.StringValue.SerializeToString,
+        response_deserializer=health.Int32Value.FromString,
+    )
+    call = watch(health.StringValue(value=""), timeout=20)
+    assert next(call).value == health.SERVING
+    call.cancel()
+    call = watch(health.StringValue(value="nothing"), timeout=20)
+    assert next(call).value == health.SERVICE_UNKNOWN
+    call.cancel()
+
+
 def test_calls_are_counted_beside_requests(served):
     served.prediction.Predict(predict(floats([1])), timeout=20)
     text = httpx.get(f"{served.server.url}/monitoring/prometheus/metrics").text
     assert 'entrypoint="GRPC"' in text
 
 
-def test_every_method_wants_its_role(tmp_path):
+def test_every_method_wants_its_role_over_tls(tmp_path):
     path = tmp_path / "tokens.yaml"
+    certificate, key = self_made_certificate(tmp_path)
     secrets = {role: tokens.create(path, role, role) for role in tokens.ROLES}
-    found = Grpc(tmp_path, "--tokens", path)
+    tls = ["--tls-certificate", certificate, "--tls-key", key]
+    found = Grpc(tmp_path, "--tokens", path, *tls, authority=certificate)
     found.server.start()
     try:
         methods = {

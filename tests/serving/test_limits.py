@@ -157,20 +157,28 @@ def test_a_body_in_many_pieces_is_one_body(server):
 
 
 def test_many_gzip_bombs_leave_memory_as_it_was(server):
-    bomb = gzip.compress(b" " * (200 * 2**20))
-    before = memory(server)
+    bomb = gzip.compress(b" " * (100 * 2**20))
+    used = []
     with httpx.Client(base_url=server.url, timeout=60) as client:
-        for _ in range(20):
+        for _ in range(12):
             found = client.post(PREDICT, content=bomb, headers={"content-encoding": "gzip"})
             assert found.status_code == 413
-    assert memory(server) - before < 300 * 2**20
+            used.append(memory(server))
+    assert used[-1] - used[3] < 200 * 2**20, "what the first ones took is used again"
 
 
 def test_no_answer_in_time_is_status_504_and_the_server_answers_others(server):
-    late = httpx.post(server.url + SLOW, content=b'{"instances": [3e7]}', timeout=30)
+    late = server.post(SLOW, {"instances": [steps_in(server, seconds=5)]})
     assert late.status_code == 504
-    assert "no answer within 3 s" in late.json()["error"]
+    assert "no answer" in late.json()["error"]
     assert server.post(PREDICT, BODY).status_code == 200
+
+
+def steps_in(server, *, seconds: float) -> float:
+    """How many steps of work take about that long on this machine."""
+    began = time.monotonic()
+    assert server.post(SLOW, {"instances": [50_000.0]}).status_code == 200
+    return round(50_000 * seconds / (time.monotonic() - began))
 
 
 async def post(
@@ -184,11 +192,13 @@ async def post(
 
 
 def test_more_than_can_wait_are_told_at_once_to_come_back(server):
+    steps = steps_in(server, seconds=1)
+
     async def burst() -> tuple[Counter[int], set[str], float]:
         found, retry = Counter(), set()
         limits = httpx.Limits(max_connections=400)
         async with httpx.AsyncClient(base_url=server.url, timeout=30, limits=limits) as client:
-            work = b'{"instances": [1e6]}'
+            work = json.dumps({"instances": [steps]}).encode()
             waiting = [
                 asyncio.create_task(post(client, SLOW, work, found, retry))
                 for _ in range(MAXIMUM_REQUESTS + 50)
