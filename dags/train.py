@@ -83,7 +83,7 @@ for pipeline in pipelines():
             *trials,
             deploy,
             bake,
-            # The end: without it, a run whose candidate was withdrawn after an error would be green.
+            # The end: without it, a run would be green whose candidate an error has withdrawn.
             EmptyOperator(
                 task_id="released", doc_md="The candidate is in production, and the bake is over."
             ),
