@@ -140,7 +140,7 @@ class App:
         verb = match["verb"].lower()
         asked = {
             **_model_of(match),
-            "key": headers.get(b"perennial-key", b"").decode("latin-1"),
+            "key": headers.get(b"perennial-key", b"").decode(errors="replace"),
             "is_probe": headers.get(b"perennial-probe") == b"true",
         }
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,9 +63,10 @@ async def ask(slot: Slot, signature: Signature, batch: Batch, seconds: float) ->
     if batch.arrays.keys() != signature.inputs.keys():
         raise _other_inputs(set(batch.arrays), set(signature.inputs))
     try:
+        if signature.is_batched:
+            deadline = time.monotonic() + seconds
+            return await slot.batcher().ask(signature, batch.arrays, batch.rows, deadline)
         async with asyncio.timeout(seconds):
-            if signature.is_batched:
-                return await slot.batcher().ask(signature, batch.arrays, batch.rows)
             return await asyncio.to_thread(signature.call, batch.arrays)
     except TimeoutError:
         raise Failure(504, f"no answer within {seconds:.3g} s") from None

@@ -6,7 +6,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline_tasks.serving.codec import Array, concatenate
@@ -39,9 +40,16 @@ class Batcher:
         self._thread.start()
 
     async def ask(
-        self, signature: Signature, arrays: Mapping[str, Array], rows: int
+        self,
+        signature: Signature,
+        arrays: Mapping[str, Array],
+        rows: int,
+        deadline: float | None = None,
     ) -> dict[str, Array]:
-        """The outputs for these rows. Raises a Failure with status 503 when too many wait."""
+        """The outputs for these rows, before the deadline on time.monotonic's clock.
+
+        Raises a Failure with status 503 when too many wait, and 504 when it is late.
+        """
         answer: asyncio.Future[dict[str, Array]] = self._loop.create_future()
         with self._wake:
             if self._rows + rows > max(MAXIMUM_WAITING_ROWS, rows):
@@ -50,7 +58,12 @@ class Batcher:
             self._rows += rows
             self._waiting.append(_Waiting(signature, arrays, rows, answer))
             self._wake.notify()
-        return await answer
+        late = deadline and self._loop.call_later(deadline - time.monotonic(), _late, answer)
+        try:
+            return await answer
+        finally:
+            if late:
+                late.cancel()
 
     def close(self) -> None:
         """Answer what is waiting and end the thread."""
@@ -72,9 +85,13 @@ class Batcher:
                 for one in batch:
                     self._answer([one])
             else:
-                self._loop.call_soon_threadsafe(_fail, batch[0], of(error))
+                self._tell(_fail, batch[0], of(error))
         else:
-            self._loop.call_soon_threadsafe(_deliver, batch, outputs)
+            self._tell(_deliver, batch, outputs)
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _next(self) -> list[_Waiting]:
         """The first waiting request and those behind it that fit into the same batch."""
@@ -109,6 +126,11 @@ def _deliver(batch: list[_Waiting], outputs: dict[str, Array]) -> None:
         start += one.rows
         if not one.answer.done():
             one.answer.set_result(part)
+
+
+def _late(answer: asyncio.Future[dict[str, Array]]) -> None:
+    if not answer.done():
+        answer.set_exception(Failure(504, "no answer before the request's deadline"))
 
 
 def _fail(one: _Waiting, failure: Failure) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -25,12 +26,23 @@ Array = NDArray[Any]
 MAXIMUM_RANK = 32
 
 
+# By the kind of an element's type: what JSON may have for it.
+KINDS: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+NAMES = {"float32": "float", "float64": "double", "object": "string"}
+
+
 @dataclass(frozen=True)
 class Input:
     """One named input: its element type, and its shape with None where any size goes."""
 
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...] | None  # None: any rank
+
+    @cached_property
+    def allowed(self) -> set[type]:
+        """The types that JSON's numbers may have; none for text, and for what JSON cannot say."""
+        is_half = self.dtype.kind == "f" and self.dtype.itemsize == 2
+        return set() if is_half else KINDS.get(self.dtype.kind, set())
 
 
 @dataclass(frozen=True)
@@ -136,8 +148,8 @@ def _at_element(name: str, values: list[Any], spec: Input, keys: int, failure: F
                 f"Expecting value/list but got object at item {number} of input list"
             )
         try:
-            flat, shape = _flatten(value)
-            _elements(flat, spec.dtype)
+            flat, shape = _flatten(value, spec)
+            _elements(flat, spec)
         except Failure as own:
             return Failure(own.status, f"{prefix}{own.code}: {own.message}")
         if first is not None and shape != first:
@@ -183,26 +195,32 @@ def _is_object(value: Any) -> bool:
 
 
 def _array(name: str, values: Any, spec: Input) -> Array:
-    flat, shape = _flatten(values)
+    is_flat = type(values) is list and values and type(values[0]) is not list
+    flat, shape = (values, (len(values),)) if is_flat else _flatten(values, spec)
     if spec.shape is not None and shape[1:] != spec.shape[1:]:
         _check_shape(name, shape, spec.shape)
-    found = _elements(flat, spec.dtype)
-    return found if len(shape) == 1 else found.reshape(shape)
+    found = _elements(flat, spec)
+    return found if is_flat else found.reshape(shape)
 
 
-def _flatten(values: Any) -> tuple[list[Any], tuple[int, ...]]:
+def _flatten(values: Any, spec: Input) -> tuple[list[Any], tuple[int, ...]]:
     """All elements in order, and the shape; refuses ragged lists."""
     flat: list[Any] = [values]
     shape: list[int] = []
     while flat and type(flat[0]) is list:
-        if set(map(type, flat)) != {list}:
+        # Text and an object have a size too, but no number in them.
+        try:
+            sizes = set(map(len, flat))
+        except TypeError:
+            sizes = set()
+        if not sizes or (spec.dtype.kind == "O" and set(map(type, flat)) != {list}):
             wrong = next(value for value in flat if type(value) is not list)
             raise bad_request(
                 f"JSON Value: {shown(wrong)} found at incorrect level: {len(shape) + 1} "
                 "in the JSON DOM, where a list was expected."
             )
         size = len(flat[0])
-        if len(set(map(len, flat))) != 1:
+        if len(sizes) != 1:
             other = next(len(part) for part in flat if len(part) != size)
             raise bad_request(
                 f"Encountered list at unexpected size: {other} at level: {len(shape)} "
@@ -231,28 +249,19 @@ def _shape(sizes: Sequence[int]) -> str:
     return f"[{','.join(map(str, sizes))}]"
 
 
-KINDS: dict[str, tuple[set[type], str]] = {
-    "f": ({int, float}, ""),
-    "i": ({int}, ""),
-    "u": ({int}, ""),
-    "b": ({bool}, "bool"),
-}
-NAMES = {"float32": "float", "float64": "double"}
-
-
-def _elements(flat: list[Any], dtype: np.dtype[Any]) -> Array:
+def _elements(flat: list[Any], spec: Input) -> Array:
+    dtype = spec.dtype
     if dtype.kind == "O":
         return np.array([_text(value) for value in flat], dtype=object)
-    if dtype.kind not in KINDS or dtype.itemsize * (dtype.kind == "f") == 2:
+    if not spec.allowed:
         raise Failure(501, f"Conversion of JSON Value: {shown(flat)} to type: {dtype.name}")
-    allowed = KINDS[dtype.kind][0]
-    if not set(map(type, flat)) <= allowed:
-        raise _type_error(next(value for value in flat if type(value) not in allowed), dtype)
-    if dtype.kind == "b":
+    if not set(map(type, flat)) <= spec.allowed:
+        raise _type_error(next(v for v in flat if type(v) not in spec.allowed), dtype)
+    if dtype.kind == "b" or not flat:
         return np.array(flat, dtype=dtype)
     try:
         # Faster than numpy on a list, and it refuses integers that are out of range.
-        return np.frombuffer(array(dtype.char, flat), dtype=dtype) if flat else np.empty(0, dtype)
+        return np.frombuffer(array(dtype.char, flat), dtype)
     except OverflowError:
         limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
         wrong = next((v for v in flat if not limits.min <= v <= limits.max), flat[0])
@@ -271,9 +280,7 @@ def _text(value: Any) -> bytes:
         return value.encode()
     if isinstance(value, dict):
         return base64_of(value)
-    raise bad_request(
-        _type_error(value, np.dtype(object)).message.removesuffix("object") + "string"
-    )
+    raise _type_error(value, np.dtype(object))
 
 
 def concatenate(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

@@ -20,14 +20,15 @@ def predictions(outputs: Mapping[str, Array], *, is_by_row: bool) -> bytes:
     """The reply to a predict request: `predictions` by row, or `outputs` by column."""
     columns = {name: _plain(name, values) for name, values in outputs.items()}
     only = next(iter(columns.values())) if len(columns) == 1 else None
+    if is_by_row:
+        _check_rows(outputs)
     if not is_by_row:
         content = _json({"outputs": columns if only is None else only})
     elif only is not None:
-        content = _json({"predictions": _rows(outputs, only)})
+        content = _json({"predictions": only})
     else:
-        rows = zip(*(_rows(outputs, values) for values in columns.values()), strict=True)
-        names = list(columns)
-        content = _json({"predictions": [dict(zip(names, row, strict=True)) for row in rows]})
+        rows = zip(*columns.values(), strict=True)
+        content = _json({"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
     if NOT_FINITE in content and not are_finite(outputs):
         return _with_tokens(columns, is_by_row=is_by_row)
     return content
@@ -74,11 +75,11 @@ def are_finite(outputs: Mapping[str, Array]) -> bool:
     )
 
 
-def _rows(outputs: Mapping[str, Array], values: Any) -> Any:
-    sizes = {name: list(array.shape) for name, array in outputs.items()}
-    if not all(sizes.values()) or len({size[0] for size in sizes.values()}) != 1:
+def _check_rows(outputs: Mapping[str, Array]) -> None:
+    first = next(iter(outputs.values())).shape[:1]
+    if not first or any(values.shape[:1] != first for values in outputs.values()):
+        sizes = {name: list(values.shape) for name, values in outputs.items()}
         raise bad_request(f"Tensors have inconsistent batch sizes: {sizes}; ask with 'inputs'.")
-    return values
 
 
 def _with_tokens(columns: Mapping[str, Any], *, is_by_row: bool) -> bytes:

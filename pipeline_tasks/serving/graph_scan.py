@@ -17,11 +17,12 @@ FORBIDDEN = {
     "runs Python": r"PyFunc|PyFuncStateless|EagerPyFunc",
     "reads or writes files": (
         r"ReadFile|WriteFile|MatchingFiles|RecordInput|ImmutableConst|FileSystemSetConfiguration"
-        r"|Reader.*|\w*Reader(V2)?|\w*Dataset\w*|InitializeTableFromTextFile(V2)?"
+        r"|Reader.*|\w*Reader(V2)?|InitializeTableFromTextFile(V2)?"
         r"|LoadAndRemapMatrix|GenerateVocabRemapping|DistributedSave|DTensorRestoreV2"
         r"|\w*SummaryWriter|\w*SummaryDbWriter|\w*SummaryFileWriter|Write\w*Summary"
         r"|PrintV2|Debug(?!Gradient)\w+"
     ),
+    "reads data of its own": r"\w*Dataset\w*|\w*Iterator\w*",
     "talks to other processes": r"RemoteCall|Rpc\w+|_?(Host)?(Send|Recv)|Collective\w+|Nccl\w+",
 }
 # In every SavedModel, for its own variables: allowed where no answer and no start runs them.

@@ -78,13 +78,9 @@ def _signature(name: str, function: Any, method: str) -> Signature:
     return Signature(
         name=name,
         inputs={key: _input(spec) for key, spec in specs.items()},
-        function=call,
-        outputs=tuple(sorted(function.structured_outputs)),
+        call=call,
+        outputs={key: _input(spec) for key, spec in sorted(function.structured_outputs.items())},
         method=method,
-        is_batched=all(
-            spec.shape.rank and spec.shape[0] is None
-            for spec in [*specs.values(), *function.structured_outputs.values()]
-        ),
     )
 
 

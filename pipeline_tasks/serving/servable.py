@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import MANIFEST
 from pipeline_tasks.desired import Desired, Trial
 from pipeline_tasks.serving.model import Model
+from pipeline_tasks.serving.signatures import timed
 from pipeline_tasks.serving.slot import Slot
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ class Servable:
         self._loading: tuple[int, int, Future[Model]] | None = None
         self._failed: dict[int, Failed] = {}
         self._leaving: dict[int, Slot] = {}
+        self._left_out: set[Path] = set()
 
     def poll(self) -> None:
         """Look at the folder once: take in what has loaded, and begin what is to be done next."""
@@ -109,12 +112,14 @@ class Servable:
         found: dict[int, Path] = {}
         for path in paths:
             name = path.name
-            if not (name.isascii() and name.isdecimal()) or not (path / MANIFEST).is_file():
+            is_number = name.isascii() and name.isdecimal() and int(name) <= MAXIMUM_VERSION
+            if not is_number or not (path / MANIFEST).is_file():
                 continue
-            if int(name) in found:
-                log.warning("%s: %s is left out, %s is there", self.name, path, found[int(name)])
-            elif int(name) <= MAXIMUM_VERSION:
+            if int(name) not in found:
                 found[int(name)] = path
+            elif path not in self._left_out:
+                self._left_out.add(path)
+                log.warning("%s: %s is left out, %s is there", self.name, path, found[int(name)])
         return found
 
     def _desired(self) -> tuple[Desired, str]:
@@ -153,7 +158,8 @@ class Servable:
             for label, version in new.desired.labels.items()
         }
         default = new.desired.default
-        if default not in slots:
+        # One that was withdrawn, or never came, gives way to one that is there.
+        if default not in wanted & set(slots):
             default = max(wanted & set(slots) or slots, default=None)
         is_tried = new.trial and new.trial.version in slots and new.trial.version != default
         self.table = replace(
@@ -191,6 +197,11 @@ class Servable:
 
     def _begin(self, wanted: set[int], present: dict[int, Path] | None) -> None:
         """Load the next version: the default first, then the highest."""
+        self.states = {
+            number: one
+            for number, one in self.states.items()
+            if one.state != START or number in wanted  # else it went before it was loaded
+        }
         missing = wanted - set(self.table.slots) - set(self._leaving)
         is_loading = {self._loading[0]} if self._loading else set()
         for version in missing - is_loading:
@@ -203,8 +214,11 @@ class Servable:
         path = present[version]
         self._set(version, LOADING)
         log.info("loading %s version %s", self.name, version)
-        begin = self._submit(lambda: self._load(path, name=self.name, version=version))
-        self._loading = version, _stamp(path), begin
+        self._loading = version, _stamp(path), self._submit(lambda: self._measured(path, version))
+
+    def _measured(self, folder: Path, version: int) -> Model:
+        model = self._load(folder, name=self.name, version=version)
+        return replace(model, signatures={k: timed(one) for k, one in model.signatures.items()})
 
     def _unload(self, *, keep: set[int]) -> None:
         kept = {*keep, *self.table.labels.values(), self.table.default}
@@ -218,11 +232,11 @@ class Servable:
     def _free(self) -> None:
         freed = [version for version, slot in self._leaving.items() if slot.let_go()]
         for version in freed:
-            del self._leaving[version]
+            # Its thread may be in a call that nobody waits for any longer.
+            slot = self._leaving.pop(version)
+            threading.Thread(target=_close, args=(slot,), name="unload", daemon=True).start()
             self._set(version, END)
             log.info("%s version %s is unloaded", self.name, version)
-        if freed:
-            gc.collect()  # a model's functions and variables hold each other
 
     def _set(self, version: int, state: str, error: str = "") -> None:
         states = dict(self.states) | {version: State(state, error)}
@@ -240,6 +254,11 @@ def _in_force(trial: Trial | None, problem: str) -> tuple[Trial | None, str]:
         return (trial if clock.now() < clock.parse(trial.until) else None), problem
     except ValueError as error:
         return None, problem or f"the trial's `until` is no time: {error}"
+
+
+def _close(slot: Slot) -> None:
+    slot.close()
+    gc.collect()  # a model's functions and variables hold each other
 
 
 def _stamp(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from pipeline_tasks.serving.shadow import Shadow
 from pipeline_tasks.serving.signatures import Signature
 from pipeline_tasks.serving.slot import Slot
 from pipeline_tasks.serving.versions import Versions
+
+log = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 30.0  # of a request that names none, as TensorFlow Serving's REST has it
 
@@ -62,7 +65,7 @@ class Service:
 
     def close(self) -> None:
         """Answer what is waiting, write what is logged, end the threads."""
-        self.versions.stop()
+        self.versions.close()
         if self._predictions:
             self._predictions.close()
 
@@ -120,8 +123,9 @@ class Service:
             tried = replace(asked, version=candidate[1].version)
             try:
                 return (await self._by(tried, verb, decode, identity, seconds))[0]
-            except Failure:
-                pass  # counted as the candidate's; the client is to notice nothing
+            except Exception as error:  # counted as the candidate's; the client notices nothing
+                if not isinstance(error, Failure):
+                    log.exception("%s version %s failed", asked.model, candidate[1].version)
         answer, batch = await self._by(asked, verb, decode, identity, seconds)
         if candidate and candidate[0].mode == "shadow":
             counts = self.metrics.of(asked.model, candidate[1].version)

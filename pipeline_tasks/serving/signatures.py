@@ -4,34 +4,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from pipeline_tasks.serving.codec import Array, Input
 from pipeline_tasks.serving.histogram import MICROSECONDS, Histogram
 
 DEFAULT = "serving_default"
-PREDICT, CLASSIFY, REGRESS = (
-    f"tensorflow/serving/{method}" for method in ("predict", "classify", "regress")
-)
+PREDICT = "tensorflow/serving/predict"
+
+Call = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """One way to ask a version. `function` takes one array an input and gives one an output."""
+    """One way to ask a version. `call` takes one array an input and gives one an output."""
 
     name: str
     inputs: Mapping[str, Input]
-    function: Callable[[Mapping[str, Array]], dict[str, Array]] = field(repr=False)
-    outputs: tuple[str, ...] = ()
+    call: Call = field(repr=False)
+    outputs: Mapping[str, Input] = field(default_factory=dict)
     method: str = PREDICT
-    is_batched: bool = True  # the first axis of every input and output is the row
     runtime: Histogram = field(default_factory=lambda: Histogram(MICROSECONDS), repr=False)
     waited: Histogram = field(default_factory=lambda: Histogram(MICROSECONDS), repr=False)
 
-    def call(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs of one batch."""
+    @cached_property
+    def is_batched(self) -> bool:
+        """The first axis of every input is the row, and no output is without axes."""
+        return all(one.shape and one.shape[0] is None for one in self.inputs.values()) and not any(
+            one.shape == () for one in self.outputs.values()
+        )
+
+
+def timed(signature: Signature) -> Signature:
+    """The same signature, with the time of each call in its `runtime`."""
+    call, runtime = signature.call, signature.runtime
+
+    def measured(arrays: Mapping[str, Array]) -> dict[str, Array]:
         began = time.perf_counter()
         try:
-            return self.function(arrays)
+            return call(arrays)
         finally:
-            self.runtime.add((time.perf_counter() - began) * 1e6)
+            runtime.add((time.perf_counter() - began) * 1e6)
+
+    return replace(signature, call=measured)

@@ -38,12 +38,15 @@ class Slot:
         return self._batcher
 
     def let_go(self) -> bool:
-        """Free the model if no request holds it; False while one does."""
+        """Give no more requests the model; False while one holds it. To be closed afterwards."""
         with self._lock:
             if self._holders:
                 return False
             self.model = None
+        return True
+
+    def close(self) -> None:
+        """Answer what is waiting, and end the thread."""
         if self._batcher:
             self._batcher.close()
         self._batcher = None
-        return True

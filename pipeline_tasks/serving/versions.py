@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import re
 import threading
@@ -35,15 +34,19 @@ class Versions:
 
     def start(self) -> None:
         """Poll in a thread of its own until `stop`."""
-        # What is imported by now stays: looking through it at every collection stops all threads.
-        gc.collect()
-        gc.freeze()
         threading.Thread(target=self._watch, name="versions", daemon=True).start()
 
     def stop(self) -> None:
         """End the thread after the poll under way."""
         self._is_stopped = True
         self._wake.set()
+
+    def close(self) -> None:
+        """Stop, and answer what is waiting."""
+        self.stop()
+        for table in self.tables().values():
+            for slot in table.slots.values():
+                slot.close()
 
     def poll(self) -> None:
         """Look at the folders once; a model that cannot be looked at stops no other."""

@@ -162,9 +162,25 @@ def test_a_version_that_is_no_number_is_refused(server):
     assert "to numeric" in refused.json()["error"]
 
 
-def test_metrics_carry_tensorflow_servings_names(server):
+def test_metrics_carry_tensorflow_servings_names_and_ours(server):
     server.post(PREDICT, {"instances": [ROW]})
     text = httpx.get(f"{server.url}/monitoring/prometheus/metrics").text
-    assert ':tensorflow:serving:request_count{model_name="small",status="OK"}' in text
-    assert ":tensorflow:serving:request_latency_bucket" in text
-    assert "process_resident_memory_bytes" in text
+    for start in (
+        ':tensorflow:serving:request_count{model_name="small",status="OK"}',
+        ':tensorflow:serving:request_latency_bucket{API="predict",entrypoint="REST",le="10",',
+        ':tensorflow:serving:runtime_latency_bucket{API="predict",le="10",model_name="small"',
+        ':tensorflow:serving:request_example_counts_bucket{le="1",model="small"}',
+        ':tensorflow:serving:request_example_count_total{model="small"}',
+        ':tensorflow:serving:request_log_count{status="OK"}',
+        ':tensorflow:serving:model_warmup_latency{model_path="small/1",status="OK"}',
+        ':tensorflow:serving:batching_session:queuing_latency_count{model_name="small"}',
+        'perennial_requests_total{model="small",status="OK",version="1"}',
+        'perennial_rows_total{model="small",version="1"}',
+        'perennial_request_seconds_bucket{le="5e-05",model="small",version="1"}',
+        'perennial_request_seconds_sum{model="small",version="1"}',
+        'perennial_request_seconds_count{model="small",version="1"}',
+        'perennial_nonfinite_rows_total{model="small",version="1"} 0',
+        "process_start_time_seconds",
+        "process_resident_memory_bytes",
+    ):
+        assert f"\n{start}" in text, f"{start} is not in\n{text}"

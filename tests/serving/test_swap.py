@@ -122,3 +122,45 @@ def test_a_second_server_on_the_same_port_says_that_it_is_taken(server, tmp_path
 
 def test_sigterm_ends_the_server_well(server):
     assert server.stop() in (0, -15)
+
+
+def test_what_happens_to_other_folders_stops_no_model(server, models):
+    (server.models / "a file").write_text("no folder")
+    (server.models / "file").write_text("no folder either")
+    (server.models / "dangling").symlink_to(server.models / "nowhere")
+    (server.models / "empty").mkdir()
+    (server.models / "odd" / "7").mkdir(parents=True)
+    (server.models / "odd" / "7" / MANIFEST).mkdir()
+    (server.models / "odd" / "desired.json").mkdir()
+    (server.models / "gone" / "1").mkdir(parents=True)
+    (server.models / "gone" / "1" / MANIFEST).write_text("{}")
+    server.wait(lambda: Client(server.url).states("gone").get(1, ("",))[0] == "END")
+    shutil.rmtree(server.models / "gone")
+    publishing.publish(models.second, server.models / "small")
+    server.wait(lambda: state(server, 2)[0] == "AVAILABLE")
+    assert answered_by(server) == 2
+    server.wait(lambda: Client(server.url).states("gone") == {})
+
+
+def test_a_models_folder_that_is_away_for_a_while_changes_nothing(server, models):
+    away = server.models.with_name("away")
+    server.models.rename(away)
+    time.sleep(2.5)
+    assert answered_by(server) == 1
+    assert server.answers("/readyz")
+    away.rename(server.models)
+    publishing.publish(models.second, server.models / "small")
+    server.wait(lambda: state(server, 2)[0] == "AVAILABLE")
+
+
+def test_a_server_is_alive_at_once_and_ready_when_every_model_answers(server):
+    server.stop()
+    broken = server.models / "broken" / "1"
+    broken.mkdir(parents=True)
+    (broken / MANIFEST).write_text("{}")
+    server.start()
+    assert server.answers("/livez")
+    server.wait(lambda: state(server, 1)[0] == "AVAILABLE")
+    assert not server.answers("/readyz")
+    shutil.rmtree(server.models / "broken")
+    server.wait(lambda: server.answers("/readyz"))
