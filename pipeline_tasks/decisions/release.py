@@ -71,12 +71,14 @@ class Seen:
 class Check:
     """One guard: a fault is proven, or all is well, or neither yet; `text` says with which figures.
 
-    A check without `is_enough` waits for more.
+    A check without `is_enough` waits for more. is_doubtful: it looks like a fault, and is not
+    proven to be one: it waits, and in the end it is the champion that stays.
     """
 
     text: str
     is_fault: bool = False
     is_enough: bool = True
+    is_doubtful: bool = False
 
 
 def alpha_of(rules: Deployment, watches: int) -> float:
@@ -98,10 +100,14 @@ def trial(rules: Deployment, seen: Seen, *, watches: int, is_over: bool) -> Verd
     if faults:
         return Verdict(answer=Answer.NO, reasons=faults)
     reasons = tuple(check.text for check in checks)
-    if all(check.is_enough for check in checks):
+    doubts = tuple(check.text for check in checks if check.is_doubtful)
+    if not doubts and all(check.is_enough for check in checks):
         return Verdict(answer=Answer.YES, reasons=reasons)
     if not is_over:
         return None
+    if doubts:
+        doubtful = "time is over, and it looks worse than the champion, if that is not proven"
+        return Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(doubtful, *doubts))
     if rules.on_little_traffic == "refuse":
         little = "too little was seen in the time of a step, and the pipeline file says refuse"
         return Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(little, *reasons))
@@ -159,7 +165,8 @@ def _errors(rules: Deployment, seen: Seen, alpha: float) -> Check:
     # The champion's best case, not its interval, which is wide while it answers little.
     best = seen.champion.errors / max(1, seen.champion.requests) if seen.champion else 0.0
     is_enough = mine.requests >= rules.minimum_requests and high <= best + rules.error_margin
-    return Check(text, is_fault=is_fault, is_enough=is_enough)
+    is_doubtful = mine.errors > (best + rules.error_margin) * mine.requests
+    return Check(text, is_fault=is_fault, is_enough=is_enough, is_doubtful=is_doubtful)
 
 
 def _refused(rules: Deployment, seen: Seen, alpha: float) -> Iterator[Check]:
@@ -173,7 +180,12 @@ def _refused(rules: Deployment, seen: Seen, alpha: float) -> Iterator[Check]:
         f"{mine.refused} of {mine.requests} requests were refused, "
         f"the champion's {usual.refused} of {usual.requests}"
     )
-    yield Check(text, is_fault=low > high + rules.error_margin)
+    share = usual.refused / usual.requests + rules.error_margin
+    yield Check(
+        text,
+        is_fault=low > high + rules.error_margin,
+        is_doubtful=mine.refused > share * mine.requests,
+    )
 
 
 def _latency(rules: Deployment, seen: Seen, alpha: float) -> Check:
@@ -185,7 +197,7 @@ def _latency(rules: Deployment, seen: Seen, alpha: float) -> Check:
         if bounds(slow, of, alpha)[0] > SLOWEST:
             return Check(f"{slow} of {of} requests took longer than {name}", is_fault=True)
         if found > limit:
-            return Check(f"{text}, longer than {name}", is_enough=False)
+            return Check(f"{text}, longer than {name}", is_doubtful=True)
     return Check(text)
 
 
@@ -233,7 +245,12 @@ def _quality(rules: Deployment, mine: Counts, usual: Counts, alpha: float) -> Ch
         f"{mine.wrong} of {mine.labelled} labelled rows answered wrongly, "
         f"the champion's {usual.wrong} of {usual.labelled}"
     )
-    return Check(text, is_fault=low > high + rules.quality_margin)
+    share = usual.wrong / usual.labelled + rules.quality_margin
+    return Check(
+        text,
+        is_fault=low > high + rules.quality_margin,
+        is_doubtful=mine.wrong > share * mine.labelled,
+    )
 
 
 def _against_the_answers_given(rules: Deployment, found: Shadow, alpha: float) -> Iterator[Check]:

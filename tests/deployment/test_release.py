@@ -88,6 +88,15 @@ def test_labels_are_waited_for_where_the_file_asks_for_them():
     assert trial(counts(labelled=50), counts(labelled=500), rules=rules).answer is Answer.YES
 
 
+def test_what_looks_worse_and_is_not_proven_is_waited_for_and_in_the_end_not_promoted():
+    doubtful = counts(300, labelled=10, wrong=7)
+    usual = counts(labelled=20, wrong=2)
+    assert trial(doubtful, usual) is None
+    ended = trial(doubtful, usual, is_over=True)
+    assert ended.answer is Answer.NOT_ENOUGH_DATA
+    assert "7 of 10 labelled rows answered wrongly" in ended.reasons[1]
+
+
 def test_a_shadow_is_judged_by_disagreement_and_by_who_was_right():
     same = Shadow(rows=1000, disagreements=10)
     assert trial(counts(), shadow=same).answer is Answer.YES

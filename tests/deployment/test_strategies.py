@@ -11,6 +11,8 @@ from pipeline_tasks import desired, loop
 from tests.deployment.conftest import CANARY, bad
 from tests.small import csv_text
 
+EASY = {"minimum": 0.0, "margin": 1.0, "slice_margin": 1.0}
+
 
 def asked_of(one) -> desired.Desired:
     return desired.read(one.server.models / "small")
@@ -53,20 +55,6 @@ def test_a_model_in_quarantine_comes_no_further_than_the_gate_until_a_person_app
     assert (lifted.event, lifted.reasons) == ("quarantine lifted", ("approved by ana",))
 
 
-def test_labels_that_say_the_candidate_is_wrong_end_its_canary(deployed):
-    """Trained on swapped labels: right on its own test rows, and wrong in the world."""
-    rows = csv_text().splitlines()
-    swapped = [row[:-1] + str(1 - int(row[-1])) for row in rows[1:]]
-    deployed.made.csv.write_text("\n".join([rows[0], *swapped]) + "\n")
-    deployed.change(model=bad("good"), deployment=CANARY | {"minimum_labelled": 10})
-    with deployed.traffic(is_labelled=True):
-        left = deployed.train()
-    assert left["gate"].summary["answer"] == "yes"
-    assert "labelled rows answered wrongly" in left["withdraw"].summary["reasons"]
-    assert deployed.champion() == 1
-    deployed.made.csv.write_text(csv_text())
-
-
 def test_little_traffic_is_decided_by_the_file(deployed):
     rules = CANARY | {"step_minutes": 0.02, "on_little_traffic": "refuse"}
     deployed.change(model={"kind": "mlp", "hidden": [6]}, deployment=rules, promotion=EASY)
@@ -77,9 +65,6 @@ def test_little_traffic_is_decided_by_the_file(deployed):
     deployed.change(deployment=rules | {"on_little_traffic": "promote"})
     assert list(deployed.train())[-1] == "bake"
     assert deployed.champion() > 2, "a number is never used again"
-
-
-EASY = {"minimum": 0.0, "margin": 1.0, "slice_margin": 1.0, "on_recent": "better"}
 
 
 def test_a_shadow_that_does_well_goes_on_and_no_client_saw_it_before(deployed):
@@ -124,3 +109,17 @@ def test_a_breach_while_baking_rolls_back_and_tells(deployed, caplog):
     assert back.seconds is not None
     assert traffic.failures == []
     assert "of small was taken away" in caplog.text
+
+
+def test_labels_that_say_the_candidate_is_wrong_end_its_canary(deployed):
+    """Trained on swapped labels: right on its own test rows, and wrong in the world."""
+    before = deployed.champion()
+    rows = csv_text().splitlines()
+    swapped = [row[:-1] + str(1 - int(row[-1])) for row in rows[1:]]
+    deployed.made.csv.write_text("\n".join([rows[0], *swapped]) + "\n")
+    deployed.change(model=bad("good"), deployment=CANARY | {"minimum_labelled": 10})
+    with deployed.traffic(is_labelled=True):
+        left = deployed.train()
+    assert left["gate"].summary["answer"] == "yes"
+    assert "labelled rows answered wrongly" in left["withdraw"].summary["reasons"]
+    assert deployed.champion() == before

@@ -209,14 +209,14 @@ def test_a_breach_while_baking_rolls_back_by_itself(fruit):
 
 
 def test_a_release_whose_task_fails_for_good_is_red_and_its_candidate_is_withdrawn(fruit):
-    fruit.change(model={"kind": "mlp", "hidden": [9]}, deployment={"bake_minutes": 0.02})
+    fruit.change(model={"kind": "mlp", "hidden": [9]}, deployment=CANARY)
+    fruit.live.wait_for(lambda: "canary_60" in fruit.drawn(), "the canary's steps in the graph")
     models = fruit.live.home / "models" / "fruit"
     before = fruit.champion()
     run = fruit.live.airflow().trigger(TRAIN)
-    fruit.wait_for_state(run, "publish", "success")
-    fruit.live.airflow()._http.patch(
-        f"/api/v2/dags/{TRAIN}/dagRuns/{run}/taskInstances/deploy", json={"new_state": "failed"}
-    ).raise_for_status()
+    fruit.wait_for_state(run, "canary_20", "deferred")
+    path = f"/api/v2/dags/{TRAIN}/dagRuns/{run}/taskInstances/canary_20"
+    fruit.live.api().patch(path, json={"new_state": "failed"}).raise_for_status()
     assert fruit.follow(TRAIN, run) == "failed"
     assert fruit.states(run)["withdraw"] == "success"
     assert fruit.champion() == before
