@@ -2,7 +2,8 @@
 
 <root>/<pipeline>/runs/<run>/<artifact>/...   immutable; manifest.json is written last
 <root>/<pipeline>/fingerprints/<digest>.json  which artifact a step may use again
-<root>/<pipeline>/champion.json               the only thing that moves, replaced atomically
+<root>/<pipeline>/champion.json               what is in production, replaced atomically
+<root>/<pipeline>/latest/<artifact>.json      the artifact that the next of its kind goes on from
 <root>/<pipeline>/versions/<number>.json      what each version was when it became the champion
 <root>/<pipeline>/history.jsonl               every promotion, refusal, decision and rollback
 <root>/<pipeline>/monitoring.jsonl            every look at production
@@ -167,6 +168,15 @@ class Store:
             return None
         return ref.model_copy(update={"reused": True})
 
+    def latest(self, pipeline: str, artifact: str) -> Ref | None:
+        """The artifact that the next one of this name goes on from; it may be damaged or gone."""
+        text = self._kept.read(_latest(pipeline, artifact))
+        return Ref.model_validate_json(text) if text is not None else None
+
+    def set_latest(self, ref: Ref) -> None:
+        """Let the next artifact of this name go on from this one, which is whole."""
+        self._kept.write(_latest(ref.pipeline, ref.artifact), ref.model_dump_json())
+
     def champion(self, pipeline: str) -> Champion | None:
         """The model in production, or None before the first promotion."""
         text = self._kept.champion(pipeline)
@@ -278,3 +288,7 @@ def _version(pipeline: str, version: int) -> str:
 
 def _fingerprint(pipeline: str, fingerprint: str) -> str:
     return f"{safe_name(pipeline)}/fingerprints/{fingerprint}.json"
+
+
+def _latest(pipeline: str, artifact: str) -> str:
+    return f"{safe_name(pipeline)}/latest/{safe_name(artifact)}.json"

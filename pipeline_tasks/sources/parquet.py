@@ -91,7 +91,7 @@ def _paths(params: Params) -> list[Path]:
 
 def _kept(folder: Path) -> list[tuple[Path, str]]:
     titles = json.loads((folder / NAMES).read_text())
-    return list(zip(sorted(folder.glob("rows-*.parquet")), titles, strict=True))
+    return list(zip(kept(folder), titles, strict=True))
 
 
 def _metadata(path: Path, title: object) -> Any:
@@ -146,23 +146,41 @@ def of_arrow(table: Any, config: PipelineConfig, place: tables.Place) -> pd.Data
     return tables.typed(table.to_pandas(types_mapper=pd.ArrowDtype), config, place)
 
 
+def kept(folder: Path) -> list[Path]:
+    """The files that Parts has written, in their order."""
+    return sorted(folder.glob("rows-*.parquet"))
+
+
+def carry(earlier: Path, folder: Path) -> int:
+    """Make the files of an earlier folder files of this one, too; how many there are."""
+    paths = kept(earlier)
+    for path in paths:
+        try:
+            (folder / path.name).hardlink_to(path)
+        except OSError:  # not one file system, or one without links
+            shutil.copyfile(path, folder / path.name)
+    return len(paths)
+
+
 class Parts:
     """Parquet files of one chunk after the other; a new one where the types change.
 
     That happens where a database does not keep to one type in a column, as SQLite may.
+    first: the number of the first file; with those before it, there need not be any.
     """
 
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        self._folder, self._names, self._count = folder, names, 0
+    def __init__(self, folder: Path, names: list[str], first: int = 0) -> None:
+        self._folder, self._names, self._count = folder, names, first
         self._writer: Any = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._writer is None:
+        if not self._count:
             self.write([[] for _ in self._names])
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def write(self, columns: list[list[Any]]) -> None:
         """Add one chunk: a list of values for each column."""

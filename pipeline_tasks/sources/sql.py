@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
-from urllib.parse import quote, quote_plus
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from pipeline_tasks import tables
+from pipeline_tasks import tables, watermark
 from pipeline_tasks.config import PipelineConfig
-from pipeline_tasks.core.errors import ConfigError, DataError, TransientError
+from pipeline_tasks.core.errors import ConfigError, DataError
 from pipeline_tasks.core.values import Frozen
-from pipeline_tasks.sources import connection, expand, hide, refuse_secrets
-from pipeline_tasks.sources.parquet import Parts, of_arrow, plain
+from pipeline_tasks.database import check_file, primary_key, told
+from pipeline_tasks.sources import connection, expand, refuse_secrets
+from pipeline_tasks.sources.parquet import Parts, carry, kept, of_arrow, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +27,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WATERMARK = "watermark.json"
 CHUNK_ROWS = 10_000
 DRIVERS = {"postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg2"}
-PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
-SETTLED = r"authentication failed|does not exist|no pg_hba\.conf entry|Access denied"
 # What SQLAlchemy would take for a parameter; here it is only text.
 PARAMETER = r"(?<![:\w\\]):([\w$]+)(?![:\w$])"
+Rows = list[list[Any]]
 Mark = Annotated[
     int | float | str, BeforeValidator(lambda mark: str(mark) if isinstance(mark, date) else mark)
 ]
@@ -44,9 +40,18 @@ Mark = Annotated[
 class Params(Frozen):
     """Which database, and what of it.
 
-    source: {kind: sql, connection: shop, table: public.orders, watermark: changed_at,
-             since: "2026-01-01"}
+    source: {kind: sql, connection: shop, table: public.orders, watermark: created_at,
+             since: "2026-01-01", maximum_rows: 1000000}
     source: {kind: sql, url: "postgresql://me:${SHOP_PASSWORD}@db/shop", query: "SELECT ..."}
+
+    With a `watermark`, a run reads only the rows from the greatest one on that earlier runs of the
+    pipeline have fetched and checked, and has theirs, too; a row that arrives late with an equal
+    one is not lost. It fetches every row anew when it is forced, when the database, table, query,
+    watermark, `since` or the columns of the result have changed, and when the earlier rows are
+    damaged or gone; the log says which. What it does not notice: a row that arrives with a smaller
+    watermark, and earlier rows that are deleted or altered. A row that is altered and gets a new
+    watermark comes again, as one more row. So name a column that is written once, such as an id
+    that grows or the moment of the insert; and force a run from time to time.
     """
 
     url: str | None = Field(None, description="Of SQLAlchemy; ${NAME} is a variable.")
@@ -57,8 +62,15 @@ class Params(Frozen):
     query: str | None = Field(
         None, pattern=r"(?i)^\s*(select|with)\b", description="A SELECT; its rows are taken as is."
     )
-    watermark: str | None = Field(None, description="A column that only grows: what rows follow.")
-    since: Mark | None = Field(None, description="Only rows whose watermark is greater.")
+    watermark: str | None = Field(
+        None,
+        description="A column that only grows: a run reads what follows the rows of earlier runs, "
+        "and has those, too. A row without a value waits until it has one.",
+    )
+    since: Mark | None = Field(None, description="Only rows whose watermark is greater, ever.")
+    maximum_rows: int | None = Field(
+        None, ge=1, description="With a watermark: only so many of the latest rows are trained on."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -71,46 +83,54 @@ class Params(Frozen):
             raise ValueError("needs either `url` or `connection`")
         if (self.table is None) == (self.query is None):
             raise ValueError("needs either `table` or `query`")
-        if self.since is not None and self.watermark is None:
-            raise ValueError("`since` needs `watermark: <column>`")
+        for name in ("since", "maximum_rows"):
+            if getattr(self, name) is not None and self.watermark is None:
+                raise ValueError(f"`{name}` needs `watermark: <column>`")
         return self
 
 
-def digest(params: Params) -> str:
-    """The digest of the rows, whatever their order.
+def is_incremental(params: Params) -> bool:
+    """Whether a fetch can go on where an earlier one ended."""
+    return params.watermark is not None
 
-    The database has to send every row once for this, as for fetching; nothing is kept.
+
+def digest(params: Params, earlier: Path | None = None) -> str:
+    """The digest of the rows that a fetch would keep, whatever their order.
+
+    The database has to send for this what it sends for the fetch; nothing is kept.
     """
-    total = 0
-    with _rows(params) as (names, chunks):
+    with _following(params, earlier) as (progress, chunks):
         for chunk in chunks:
-            for row in chunk:
-                content = repr([plain(value) for value in row]).encode()
-                total += int.from_bytes(hashlib.sha256(content).digest())
-    return hashlib.sha256(f"{names} {total}".encode()).hexdigest()
+            progress.new(chunk)
+    return progress.digest()
 
 
-def fetch(params: Params, folder: Path) -> int:
-    """Keep the rows as Parquet, chunk by chunk; with a watermark, the greatest one seen as well.
+def fetch(params: Params, folder: Path, earlier: Path | None = None) -> int:
+    """Keep the rows as Parquet, chunk by chunk; with a watermark, how far they go as well.
 
+    earlier: the folder of an earlier fetch. Its files become files of this one, too, by hard links
+    where there are some, and only what follows is asked for: so each folder is whole by itself.
     In the order of the watermark; else of a table's primary key, a query's own, or the database's.
     Decimal numbers, dates and moments are kept as text, exactly; JSON as its text.
     """
-    count, seen = 0, None
-    with _rows(params) as (names, chunks), Parts(folder, names) as parts:
-        place = names.index(mark) if (mark := params.watermark) in names else None
-        for chunk in chunks:
-            parts.write([[plain(value) for value in column] for column in zip(*chunk, strict=True)])
-            count += len(chunk)
-            if place is not None:
-                marks = [row[place] for row in chunk if row[place] is not None]
-                seen = max(marks if seen is None else [*marks, seen], default=None)
-            log.info("%s rows fetched", count)
-    if params.watermark:
-        told = {"column": params.watermark, "since": params.since, "seen": plain(seen)}
-        (folder / WATERMARK).write_text(json.dumps(told, indent=1))
-        log.info("the greatest %s is %s; a later `since` starts there", params.watermark, seen)
-    return count
+    count, mark = 0, params.watermark
+    with _following(params, earlier) as (progress, chunks):
+        carried = carry(earlier, folder) if earlier and progress.before else 0
+        with Parts(folder, progress.names, first=carried) as parts:
+            for chunk in chunks:
+                rows = progress.new(chunk) if mark else chunk
+                if rows:
+                    parts.write([list(column) for column in zip(*rows, strict=True)])
+                count += len(rows)
+                log.info("%s rows fetched", count)
+    if mark is None:
+        return count
+    if progress.without:
+        log.warning("%s rows have no %s: left out until they have", progress.without, mark)
+    left = progress.watermark(_origin(params), count)
+    left.write(folder)
+    log.info("%s new rows of %s; the greatest %s is %s", count, sum(left.fetched), mark, left.seen)
+    return sum(left.fetched)
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
@@ -121,13 +141,17 @@ def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
     import pandas as pd
     from pyarrow import parquet
 
-    frames, before = list[pd.DataFrame](), 0
-    for path in _kept(folder):
-        table = parquet.read_table(path)
-        tables.check_names(table.column_names, config, _title(params))
-        frames.append(of_arrow(table, config, partial(_place, params, before)))
-        before += len(table)
-    if not before:
+    frames, before, paths = list[pd.DataFrame](), 0, kept(folder)
+    rows = sum(parquet.read_metadata(path).num_rows for path in paths)
+    spare = max(0, rows - params.maximum_rows) if params.maximum_rows else 0
+    for path in paths:
+        whole = parquet.read_table(path)
+        tables.check_names(whole.column_names, config, _title(params))
+        table, spare = whole.slice(spare), max(0, spare - len(whole))
+        if len(table):
+            frames.append(of_arrow(table, config, partial(_place, params, before)))
+            before += len(table)
+    if not rows:
         raise tables.empty(_title(params), "no row")
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
@@ -136,7 +160,7 @@ def undeclared(params: Params, folder: Path, config: PipelineConfig) -> list[str
     """Columns of the result that the pipeline file does not declare."""
     from pyarrow import parquet
 
-    return tables.undeclared(parquet.read_schema(_kept(folder)[0]).names, config)
+    return tables.undeclared(parquet.read_schema(kept(folder)[0]).names, config)
 
 
 def place(params: Params, row: int) -> str:
@@ -145,7 +169,8 @@ def place(params: Params, row: int) -> str:
 
 
 def _place(params: Params, before: int, row: int) -> str:
-    order = f", ordered by {params.watermark}" if params.watermark else ""
+    latest = f"of the latest {params.maximum_rows} " if params.maximum_rows else ""
+    order = f", {latest}ordered by {params.watermark}" if params.watermark else ""
     return f"{_title(params)} row {before + row} (from 0{order})"
 
 
@@ -153,8 +178,27 @@ def _title(params: Params) -> str:
     return f"table {params.table}" if params.table else "the query's result"
 
 
-def _kept(folder: Path) -> list[Path]:
-    return sorted(folder.glob("rows-*.parquet"))
+def _origin(params: Params) -> dict[str, JsonValue]:
+    """Which rows of which database; who asks for them, and with which password, is not in it."""
+    url = address(params.url, params.connection)
+    place = {"backend": url.get_backend_name(), "host": url.host, "port": url.port}
+    wanted = params.model_dump(mode="json", exclude={"maximum_rows"})
+    return place | {"database": url.database} | wanted
+
+
+@contextmanager
+def _following(
+    params: Params, earlier: Path | None
+) -> Iterator[tuple[watermark.Progress, Iterator[Rows]]]:
+    """The rows, as Parquet keeps them, that follow the earlier ones, or all of them."""
+    before = watermark.read(earlier, _origin(params)) if earlier else None
+    with _rows(params, before) as (names, chunks):
+        if before is None or names == before.names:
+            yield watermark.Progress(names, params.watermark, before), chunks
+            return
+    log.warning("columns %s changed to %s: every row is fetched anew", before.names, names)
+    with _rows(params, None) as (names, chunks):
+        yield watermark.Progress(names, params.watermark, None), chunks
 
 
 def address(url_text: str | None, name: str | None, section: str = "source") -> sa.URL:
@@ -184,17 +228,21 @@ def address(url_text: str | None, name: str | None, section: str = "source") -> 
 
 
 @contextmanager
-def _rows(params: Params) -> Iterator[tuple[list[str], Iterator[Sequence[sa.Row[Any]]]]]:
+def _rows(
+    params: Params, before: watermark.Watermark | None
+) -> Iterator[tuple[list[str], Iterator[Rows]]]:
     """The result's column names, and its rows in chunks. What the query changes is not kept."""
     import sqlalchemy as sa
 
     url = address(params.url, params.connection)
     with told(url, "connecting"):
-        _check_file(url)
+        check_file(url)
         connected = sa.create_engine(url, poolclass=sa.NullPool).connect()
     with connected, told(url, "reading"):
         streamed = {"stream_results": True, "yield_per": CHUNK_ROWS}
-        result = connected.execute(_statement(params, connected), execution_options=streamed)
+        result = connected.execute(
+            _statement(params, before, connected), execution_options=streamed
+        )
         names = list(result.keys())
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise DataError(
@@ -202,24 +250,25 @@ def _rows(params: Params) -> Iterator[tuple[list[str], Iterator[Sequence[sa.Row[
                 expected="a name of its own for each column",
                 fix="name them in the query: SELECT a.id AS a_id, b.id AS b_id ...",
             )
-        yield names, result.partitions(CHUNK_ROWS)
+        if params.watermark not in (None, *names):
+            raise DataError(
+                f"{_title(params)} has no column {params.watermark}, the watermark",
+                expected=f"one of {', '.join(names)}, written like this",
+                fix="mend source.watermark",
+            )
+        chunks = result.partitions(CHUNK_ROWS)
+        yield names, ([[plain(one) for one in row] for row in chunk] for chunk in chunks)
 
 
-def _check_file(url: sa.URL) -> None:
-    """SQLite would make an empty database where there is none."""
-    name = url.database if url.get_backend_name() == "sqlite" else None
-    if name and ":" not in name and not Path(name).is_file():
-        fix = "put the file there, or mend source.url"
-        raise DataError(f"{name}: there is no such file", expected="an SQLite database", fix=fix)
-
-
-def _statement(params: Params, connected: sa.Connection) -> sa.Executable:
+def _statement(
+    params: Params, before: watermark.Watermark | None, connected: sa.Connection
+) -> sa.Executable:
     import sqlalchemy as sa
 
     keys: list[str] = []
     if params.table is not None:
         schema, _, name = params.table.rpartition(".")
-        keys = _primary_key(connected, name, schema or None)
+        keys = primary_key(connected, name, schema or None)
         wanted: sa.FromClause | sa.TextClause = sa.table(name, schema=schema or None)
     else:
         query = re.sub(PARAMETER, r"\\:\1", (params.query or "").rstrip().rstrip(";"))
@@ -227,74 +276,11 @@ def _statement(params: Params, connected: sa.Connection) -> sa.Executable:
             return sa.text(query)  # within another one, its order would not count
         wanted = sa.text(f"({query}\n) AS rows_")
     statement = sa.select(sa.text("*")).select_from(wanted)
-    if params.since is not None:
+    seen = before.seen if before else params.since
+    if params.watermark and seen is not None:
         # Without a type, so that the database makes it one of the column's.
-        since = sa.bindparam("since", params.since, type_=sa.types.NullType())
-        statement = statement.where(sa.column(params.watermark or "") > since)
+        since = sa.bindparam("since", seen, type_=sa.types.NullType())
+        column: sa.ColumnClause[Any] = sa.column(params.watermark)
+        statement = statement.where(column >= since if before else column > since)
     order = ([params.watermark] if params.watermark else []) + keys
     return statement.order_by(*(sa.column(name) for name in order))
-
-
-def _primary_key(connected: sa.Connection, name: str, schema: str | None) -> list[str]:
-    import sqlalchemy as sa
-
-    inspector = sa.inspect(connected)
-    if inspector.has_table(name, schema):
-        return list(inspector.get_pk_constraint(name, schema)["constrained_columns"])
-    known = sorted(inspector.get_table_names(schema) + inspector.get_view_names(schema))
-    raise DataError(
-        f"the database has no table {schema + '.' if schema else ''}{name}",
-        expected=f"one of {', '.join(known[:20]) or 'none: it has no table'}",
-        fix="mend source.table, or look at what this user may see",
-    )
-
-
-@contextmanager
-def told(url: sa.URL, doing: str, section: str = "source") -> Iterator[None]:
-    """What the database says against it, as one of our errors, without the password."""
-    import sqlalchemy as sa
-
-    try:
-        yield
-    except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
-        raise _no_driver(url, error) from None
-    except sa.exc.DBAPIError as error:
-        text = _hidden(str(error.orig).strip(), url)
-        is_lasting = re.search(SETTLED, text) or not _may_pass(error, url, doing)
-    except sa.exc.SQLAlchemyError as error:
-        text, is_lasting = _hidden(str(error), url), True
-    else:
-        return
-    # Raised out here, so that the driver's own error, which may tell more, does not come along.
-    if is_lasting:
-        fix = f"mend {section} in the pipeline file, or what this user may do"
-        raise DataError(f"{_shown(url)}: {doing}: {text}", expected="rows", fix=fix)
-    raise TransientError(f"{_shown(url)}: {doing}: {text}", fix="look whether the database is up")
-
-
-def _may_pass(error: sa.exc.DBAPIError, url: sa.URL, doing: str) -> bool:
-    import sqlalchemy as sa
-
-    if url.get_backend_name() == "sqlite":
-        return "locked" in str(error.orig)
-    kinds = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.IntegrityError)
-    return doing == "connecting" or error.connection_invalidated or isinstance(error, kinds)
-
-
-def _no_driver(url: sa.URL, error: Exception) -> ConfigError:
-    name = getattr(error, "name", None) or url.drivername
-    return ConfigError(
-        f"{_shown(url)}: {name}, which {url.drivername} needs, is not installed",
-        expected="a driver that SQLAlchemy knows, such as postgresql+psycopg2 or sqlite",
-        fix=f"install {PACKAGES.get(name, 'the package of ' + name)} where the pipeline runs, or "
-        "mend the beginning of the URL",
-    )
-
-
-def _shown(url: sa.URL) -> str:
-    return url.set(query={}).render_as_string(hide_password=True)
-
-
-def _hidden(text: str, url: sa.URL) -> str:
-    secrets = list(filter(None, map(str, [url.password or "", *url.query.values()])))
-    return hide(text, [form(one) for one in secrets for form in (str, quote_plus, quote)])

@@ -37,6 +37,7 @@ def check(run: Run, raw: Ref) -> Ref:
     when rows were put aside, quarantine.parquet with their places and reasons.
     Raises DataError with the file, row, column and value of what is wrong; then the artifact
     `failures` has every such value in failures.csv, as `checked` has it after a quarantine.
+    From rows that pass, the next ingest may go on; so what stops a run is fetched once more.
     """
     folder = run.open(raw)
     whole, undeclared = _source_rows(run.config, folder)
@@ -61,6 +62,7 @@ def check(run: Run, raw: Ref) -> Ref:
             "quarantined": len(aside),
         }
         draft.summary |= {"undeclared_columns": ", ".join(undeclared)} if undeclared else {}
+    run.store.set_latest(raw)
     return draft.done()
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import cast
+import logging
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
 
 from pipeline_tasks import observations
 from pipeline_tasks.core import registry
+from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.fingerprint import digest_of_text
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run, step
+
+log = logging.getLogger(__name__)
+
+RAW = "raw"
 
 
 def _content(run: Run) -> str:
@@ -23,13 +31,13 @@ def ingest(run: Run) -> Ref:
     Writes the artifact `raw`: the source's own files, and observations.jsonl when production has
     been given labels; then each line is one prediction with its true label, oldest first. Its
     summary has the source's rows, where the source could count them.
+    A source that can do so goes on from the last `raw` that has passed check, unless the run is
+    forced: it fetches what follows, and this `raw` has the earlier rows, too.
     """
-    source = run.config.source
+    part, params = _source(run)
     found = _labelled(run)
-    with run.write("raw") as draft:
-        part = registry.part("sources", source.kind)
-        params = registry.params("sources", source.kind, source.settings())
-        rows = part.fetch(params, draft.folder)
+    with run.write(RAW) as draft:
+        rows = part.fetch(params, draft.folder, *_earlier(run))
         if found:
             observations.write_joined(draft.folder / observations.JOINED, found)
         size = sum(path.stat().st_size for path in draft.folder.iterdir())
@@ -37,10 +45,34 @@ def ingest(run: Run) -> Ref:
     return draft.done()
 
 
-def _source_digest(run: Run) -> str:
+def _source(run: Run) -> tuple[ModuleType, Any]:
     source = run.config.source
     part = registry.part("sources", source.kind)
-    return cast(str, part.digest(registry.params("sources", source.kind, source.settings())))
+    return part, registry.params("sources", source.kind, source.settings())
+
+
+def _source_digest(run: Run) -> str:
+    part, params = _source(run)
+    return cast(str, part.digest(params, *_earlier(run)))
+
+
+def _earlier(run: Run) -> list[Path]:
+    """The folder of the `raw` that the source can go on from, if there is one."""
+    part, params = _source(run)
+    is_incremental = hasattr(part, "is_incremental") and part.is_incremental(params)
+    ref = run.store.latest(run.config.name, RAW) if is_incremental else None
+    if ref is None:
+        return []
+    if run.force:
+        log.info("forced: every row is fetched anew")
+        return []
+    try:
+        return [run.open(ref)]
+    except ArtifactError as error:
+        log.warning(
+            "every row is fetched anew, as run %s left none to go on from: %s", ref.run, error
+        )
+        return []
 
 
 def _labelled(run: Run) -> list[observations.Observation]:

@@ -14,8 +14,9 @@ from pipeline_tasks import array_slices, rows, storages
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.database import told
 from pipeline_tasks.sources import refuse_secrets
-from pipeline_tasks.sources.sql import address, told
+from pipeline_tasks.sources.sql import address
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -70,11 +70,9 @@ def test_a_query_may_end_in_a_comment(database):
 def test_rows_behind_the_watermark_are_left_out_and_the_greatest_is_kept(database, tmp_path):
     made = source(database, watermark="changed_at", since="2026-01-01")
     kept = made.fetch(tmp_path / "kept")
-    assert json.loads(kept["watermark.json"]) == {
-        "column": "changed_at",
-        "since": "2026-01-01",
-        "seen": "2026-01-03",
-    }
+    told = json.loads(kept["watermark.json"])
+    assert (told["column"], told["seen"], told["fetched"]) == ("changed_at", "2026-01-03", [2])
+    assert told["origin"]["since"] == "2026-01-01"
     assert made.read()["colour"].tolist()[0] == "green"
     assert len(made.read()) == 2
     assert "ordered by changed_at" in made.place(0)
@@ -195,6 +193,7 @@ def test_a_password_in_the_pipeline_file_is_refused_and_not_repeated(small, sett
         ({"table": "t"}, "either `url` or `connection`"),
         ({"url": "sqlite://", "connection": "c", "table": "t"}, "either `url` or `connection`"),
         ({"url": "sqlite://", "table": "t", "since": 3}, "`since` needs `watermark"),
+        ({"url": "sqlite://", "table": "t", "maximum_rows": 3}, "`maximum_rows` needs `watermark"),
         ({"url": "sqlite://", "query": "DROP TABLE t"}, "query"),
     ],
 )

@@ -13,6 +13,9 @@ from pyarrow import parquet
 
 from pipeline_tasks.core.errors import DataError, TransientError
 from pipeline_tasks.sources import sql
+from tests.small import write_small
+from tests.sources.incremental import COLUMNS as GROWING_COLUMNS
+from tests.sources.incremental import Growing, asked, sent
 from tests.sources.made import COLUMNS, Source
 from tests.sources.postgres import PASSWORD, running
 
@@ -190,3 +193,63 @@ def test_a_large_result_is_streamed_by_the_server(made, tmp_path):
     finally:
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.fixture(params=["timestamptz", "numeric", "bigint", "date"])
+def growing(request, port, tmp_path, monkeypatch):
+    """A pipeline on a table whose watermark is of this type."""
+    uri = f"postgres://me:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", uri)
+    source = {"kind": "sql", "connection": "shop", "table": "orders", "watermark": "at"}
+    made = Growing(write_small(tmp_path, source=source))
+    made.execute(
+        f"CREATE TABLE orders {GROWING_COLUMNS.format(request.param)}",
+        "DROP ROLE IF EXISTS somebody",
+        "CREATE ROLE somebody LOGIN PASSWORD 'other'",
+        "GRANT SELECT ON orders TO somebody",
+    )
+    yield made, moments(request.param)
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", uri)
+    made.execute("DROP TABLE orders")
+
+
+def moments(kind):
+    """Three values that grow, as one would write them, which is not how they are read."""
+    return {
+        "timestamptz": ["2026-10-25 02:30:00.000001+02", "2026-10-25 02:30+01", "2026-10-25 03:00Z"],
+        "numeric": ["9.50", "10.123456789012345678", "1e2"],
+        "bigint": ["9", "10", "9007199254740993"],
+        "date": ["2026-01-09", "2026-01-10", "2026-02-01"],
+    }[kind]
+
+
+def test_a_second_run_fetches_what_follows_and_what_arrives_late(growing, port, monkeypatch):
+    made, (first, second, third) = growing
+    made.insert((1, first), (2, first), (3, second))
+    made.fetched("first")
+    made.insert((4, second))
+    with asked() as found:
+        assert made.fetched("second")[1:] == ([1, 2, 3, 4], [3, 1])
+    assert len(set(found)) == 1
+    assert found[0][0], "asked for all rows"
+    # Who asks makes no difference.
+    uri = f"postgres://somebody:other@127.0.0.1:{port}/postgres"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", uri)
+    assert made.fetched("third")[0].reused
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SHOP", uri.replace("somebody:other", f"me:{quote(PASSWORD, '')}")
+    )
+    made.insert((5, third), (6, third))
+    assert made.fetched("fourth")[1:] == ([1, 2, 3, 4, 5, 6], [3, 1, 2])
+    assert made.fetched("forced", force=True)[2] == [6]
+    assert made.fetched("sixth")[0].reused
+
+
+def test_the_database_sends_only_what_follows(growing):
+    made, (first, second, _) = growing
+    made.insert(*((n, first) for n in range(1, 90)), (90, second))
+    made.fetched("first")
+    made.insert((91, second))
+    with sent() as counted:
+        made.fetched("second")
+    assert counted == [2, 2]  # the boundary's row and the new one; for the digest, for the fetch

@@ -165,3 +165,11 @@ def test_observations_reach_other_machines_and_grow(machine):
         seen = two.observations("p") / "predictions" / "2026-01-01"
         assert [file.name for file in seen.iterdir()] == ["mine.jsonl"]
         assert (seen / "mine.jsonl").read_text() == text
+
+
+def test_the_latest_artifact_is_the_one_that_was_last_said_to_be(store):
+    assert store.latest("p", "raw") is None
+    first, second = (write(store, run=run) for run in ("first", "second"))
+    for ref in (first, second, first):
+        store.set_latest(ref)
+        assert store.latest("p", ref.artifact) == ref
