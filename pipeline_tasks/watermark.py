@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.fingerprint import digest_of_text
@@ -48,8 +48,14 @@ class Watermark(Frozen):
 def read(folder: Path, origin: dict[str, JsonValue]) -> Watermark | None:
     """What the fetch that filled the folder has left, if one of `origin` can go on from there."""
     path = folder / FILE
-    found = Watermark.model_validate_json(path.read_bytes()) if path.is_file() else None
-    if found is None or found.seen is None:
+    if not path.is_file():
+        return None
+    try:
+        found = Watermark.model_validate_json(path.read_bytes())
+    except ValidationError:
+        log.warning("an earlier version's %s cannot be read: every row is fetched anew", FILE)
+        return None
+    if found.seen is None:
         return None
     if changed := [name for name in origin if origin[name] != found.origin.get(name)]:
         log.warning("source's %s changed: every row is fetched anew", ", ".join(changed))

@@ -1,4 +1,14 @@
-"""Rows of a database: a table or a query, of any database that SQLAlchemy knows."""
+"""Rows of a database: a table or a query, of any database that SQLAlchemy knows.
+
+With a `watermark`, a run reads only the rows from the greatest one on that earlier runs of the
+pipeline have fetched and checked, and has theirs, too; one that arrives late with an equal
+watermark is not lost. Every row is fetched anew when the run is forced, when the database, table,
+query, watermark, `since` or the columns of the result have changed, and when the earlier rows are
+damaged or gone; the log says which. What is not noticed: a row that arrives with a smaller
+watermark, and earlier rows that are deleted or altered. A row that is altered and gets a new
+watermark comes again, as one more. So name a column that is written once, such as an id that grows
+or the moment of the insert, and force a run from time to time.
+"""
 
 from __future__ import annotations
 
@@ -43,15 +53,6 @@ class Params(Frozen):
     source: {kind: sql, connection: shop, table: public.orders, watermark: created_at,
              since: "2026-01-01", maximum_rows: 1000000}
     source: {kind: sql, url: "postgresql://me:${SHOP_PASSWORD}@db/shop", query: "SELECT ..."}
-
-    With a `watermark`, a run reads only the rows from the greatest one on that earlier runs of the
-    pipeline have fetched and checked, and has theirs, too; a row that arrives late with an equal
-    one is not lost. It fetches every row anew when it is forced, when the database, table, query,
-    watermark, `since` or the columns of the result have changed, and when the earlier rows are
-    damaged or gone; the log says which. What it does not notice: a row that arrives with a smaller
-    watermark, and earlier rows that are deleted or altered. A row that is altered and gets a new
-    watermark comes again, as one more row. So name a column that is written once, such as an id
-    that grows or the moment of the insert; and force a run from time to time.
     """
 
     url: str | None = Field(None, description="Of SQLAlchemy; ${NAME} is a variable.")

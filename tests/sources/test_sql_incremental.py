@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_tasks import watermark
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.sources import parquet
 from tests import s3
@@ -240,3 +241,11 @@ def test_it_goes_on_from_a_store_in_a_bucket_on_another_machine(growing, tmp_pat
             assert growing.fetched("second")[1:] == ([1, 2, 3, 4, 5], [4, 1])
         assert set(second) == {(True, "2026-01-04 00:00:00")}
         assert growing.fetched("third")[0].reused
+
+
+def test_what_an_earlier_version_has_left_is_no_mistake(tmp_path, caplog):
+    assert watermark.read(tmp_path, {}) is None
+    assert not caplog.text
+    (tmp_path / watermark.FILE).write_text('{"column": "at", "since": null, "seen": 3}')
+    assert watermark.read(tmp_path, {}) is None
+    assert ANEW in caplog.text

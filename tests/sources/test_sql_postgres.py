@@ -216,7 +216,11 @@ def growing(request, port, tmp_path, monkeypatch):
 def moments(kind):
     """Three values that grow, as one would write them, which is not how they are read."""
     return {
-        "timestamptz": ["2026-10-25 02:30:00.000001+02", "2026-10-25 02:30+01", "2026-10-25 03:00Z"],
+        "timestamptz": [
+            "2026-10-25 02:30:00.000001+02",
+            "2026-10-25 02:30+01",
+            "2026-10-25 03:00Z",
+        ],
         "numeric": ["9.50", "10.123456789012345678", "1e2"],
         "bigint": ["9", "10", "9007199254740993"],
         "date": ["2026-01-09", "2026-01-10", "2026-02-01"],
