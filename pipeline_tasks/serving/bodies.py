@@ -20,7 +20,7 @@ async def read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     if length.isdigit() and int(length) > MAXIMUM_BYTES:
         raise too_large()
     message = await receive()
-    body = message.get("body", b"")
+    body: bytes = message.get("body", b"")
     if message["type"] == "http.disconnect" or message.get("more_body", False):
         body = await _rest(message, receive)
     if headers.get(b"content-encoding") != b"gzip":
