@@ -126,6 +126,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         metrics=["accuracy"],
         evaluation={"bootstrap": 0, "importance": False},
         deployment=CANARY,
+        # What is slow in TensorFlow is quick in LiteRT, and these tests want it slow.
+        export={"serve": "tensorflow"},
     )
     try:
         left = made.train()

@@ -41,6 +41,13 @@ def mixed(tmp_path_factory):
     return exported(made(tmp_path_factory.mktemp("mixed"), export=settings))
 
 
+def test_a_graph_that_refuses_rows_is_left_to_tensorflow(tmp_path):
+    path = "tests.deployment.bad_models.fails_far_away"
+    folder = exported(made(tmp_path, model={"kind": "keras_function", "path": path}))
+    assert "refuses some rows (Assert)" in report(folder)["litert"].refused
+    assert variants.served(folder) == "tensorflow"
+
+
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory):
     """A model of numbers alone, in every size; the smallest one answers."""
