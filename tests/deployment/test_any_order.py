@@ -71,7 +71,9 @@ class World:
 
         def load(path: Path, *, name: str, version: int) -> Model:
             verify_folder(path)
-            return Model(name=name, version=version, signatures={}, metadata={}, loaded=None)
+            return Model(
+                name=name, version=version, backend="tensorflow", signatures={}, metadata={}
+            )
 
         def submit(begin) -> Future[Model]:
             future: Future[Model] = Future()
