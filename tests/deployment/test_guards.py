@@ -22,7 +22,7 @@ from tests.small import csv_text
     ids=["NaN", "slow"],
 )
 def test_verify_refuses_before_traffic_and_the_history_says_why(small, model, limits, said):
-    made = small(model=model, deployment=limits)
+    made = small(model=model, deployment=limits, export={"serve": "tensorflow"})
     left = made.steps()
     assert list(left)[-1] == "verify"
     assert left["verify"].summary["answer"] == "no"

@@ -18,7 +18,7 @@ from tests.server import Server
 ROWS = 600
 MONITORING = {"minimum_rows": 100}
 RETRAINING = {"minimum_labelled": 200, "cooldown_minutes": 0}
-SHARED = {"monitoring": MONITORING, "retraining": RETRAINING}
+SHARED = {"monitoring": MONITORING, "retraining": RETRAINING, "deployment": {"bake_minutes": 0.02}}
 COLUMNS = {"width": {"type": "number"}, "height": {"type": "number", "nullable": True}}
 LOGISTIC = {
     "columns": COLUMNS,
@@ -114,7 +114,7 @@ def server(tmp_path_factory):
 @pytest.mark.parametrize("name", list(PIPELINES))
 def test_round_the_loop(name, server, tmp_path):
     made = Production(name, server, tmp_path)
-    assert list(loop.run_steps(made.run("first")))[-1][0] == "deploy"
+    assert list(loop.run_steps(made.run("first")))[-1][0] == "bake"
 
     for wrong in (True, None, [1], {"a": 1}):
         content = {"labels": [{"id": "abc-0", "label": wrong}]}

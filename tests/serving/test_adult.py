@@ -45,6 +45,7 @@ PIPELINE = {
     "training": {"epochs": 6, "batch_size": 256, "learning_rate": 0.004, "schedule": "one_cycle"},
     "metrics": ["accuracy", "roc_auc", "f1", "log_loss", "calibration_error"],
     "evaluation": {"slices": ["sex", "race"]},
+    "deployment": {"bake_minutes": 0.02},
     "promotion": {"metric": "roc_auc", "minimum": 0.88},
 }
 
@@ -70,7 +71,7 @@ def deployed(tmp_path_factory):
 
 def test_it_is_trained_well_and_deployed(deployed):
     _, left, _ = deployed
-    assert list(left)[-1] == "deploy", left["gate"].summary
+    assert list(left)[-1] == "bake", left["gate"].summary
     assert left["evaluate"].summary["test_candidate_roc_auc"] > 0.9
     assert left["evaluate"].summary["test_candidate_accuracy"] > 0.845
 

@@ -151,7 +151,7 @@ def post(tmp_path_factory):
     inputs = {"a": Input(np.dtype("float32"), (None,)), "b": Input(TEXT, (None,))}
     signature = Signature(DEFAULT, inputs, lambda found: {"y": found["a"], "z": found["b"]})
     versions = Versions(tmp_path_factory.mktemp("models"))
-    versions.adopt(Model("m", 1, {DEFAULT: signature}, metadata={}, loaded=None))
+    versions.adopt(Model("m", 1, "tensorflow", {DEFAULT: signature}, metadata={}))
     service = Service(versions, store=None)
     transport = httpx.ASGITransport(app=App(service, labels=None))
     with asyncio.Runner() as runner:

@@ -93,7 +93,7 @@ def test_the_onnx_file_takes_and_gives_what_the_signature_does(numbers):
     plain = load(numbers, name="small", version=1, backend="tensorflow")
     call = converting.onnx_call(numbers / "variants" / "model.onnx")
     rows = {"width": np.array([0.5, -2], "f"), "height": np.array([np.nan, 1], "f")}
-    found, wanted = call(rows), plain.call(rows)
+    found, wanted = call(rows), plain.signatures["serving_default"].call(rows)
     assert found["label"].tolist() == wanted["label"].tolist()
     np.testing.assert_allclose(found["probabilities"], wanted["probabilities"], atol=1e-5)
 
