@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_tasks import config
+from pipeline_tasks.serving import options
 from tests.server import PROJECT, environment
 
 README = (PROJECT / "README.md").read_text()
@@ -39,7 +40,7 @@ def test_a_make_command_is_one_the_makefile_knows(line):
     assert "python" in done.stdout
 
 
-@pytest.mark.parametrize("line", [line for line in commands() if " -m pipeline_tasks" in line])
+@pytest.mark.parametrize("line", [line for line in commands() if " -m pipeline_tasks " in line])
 def test_a_command_without_airflow_does_what_it_says(line, tmp_path):
     program, *words = shlex.split(line)
     if not (PROJECT / program).exists():
@@ -58,6 +59,24 @@ def test_a_command_without_airflow_does_what_it_says(line, tmp_path):
     assert done.returncode == 0, done.stderr
     ends = {"run": "verify: done", "tune": "choose: done"}
     assert ends.get(words[2], "digits") in done.stdout
+
+
+def test_a_server_for_other_machines_is_started_as_it_says(tmp_path):
+    makes, starts = [line for line in commands() if " -m pipeline_tasks.serving" in line]
+    program, *words = shlex.split(makes)
+    env = environment(PYTHONPATH=str(PROJECT))
+    done = subprocess.run(
+        [PROJECT / program, *words],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[-1] not in (tmp_path / "tokens.yaml").read_text()
+    arguments = options.parse(shlex.split(starts)[3:])
+    arguments.tokens = tmp_path / arguments.tokens
+    assert options.tokens(arguments)
 
 
 def test_the_example_of_a_pipeline_is_a_pipeline(tmp_path):
