@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,13 +174,13 @@ def still_alive(family: list[psutil.Process]) -> list[str]:
 
 
 def listening(family: list[psutil.Process]) -> set[str]:
-    """The addresses these processes listen on."""
-    return {
-        connection.laddr.ip
-        for process in family
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    """The addresses these processes listen on; of those that ended meanwhile, none."""
+    found = set()
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            connections = process.net_connections(kind="inet")
+            found |= {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
+    return found
 
 
 def pid_exists(pid: int) -> bool:
