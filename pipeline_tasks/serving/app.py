@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from pipeline_tasks.serving import bodies, codec, encoding, examples, overview
-from pipeline_tasks.serving.asking import Answer
+from pipeline_tasks.serving.asking import Answer, Asked
 from pipeline_tasks.serving.bodies import Receive
 from pipeline_tasks.serving.failures import Failure, bad_request, not_found
 from pipeline_tasks.serving.labels import Labels
 from pipeline_tasks.serving.parsing import document
-from pipeline_tasks.serving.service import Asked, Service
+from pipeline_tasks.serving.service import Service
 
 log = logging.getLogger(__name__)
 

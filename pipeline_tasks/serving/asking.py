@@ -23,6 +23,21 @@ OUTPUTS = {"classify": ("classes", "scores"), "regress": ("outputs",)}
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Whom a request asks, and under which terms."""
+
+    model: str
+    version: int | None = None
+    label: str | None = None
+    signature: str = ""  # empty: serving_default
+    key: str = ""  # of a trial's share; empty: the prediction id
+    request_id: str = ""  # the client's own name for it; kept with the prediction
+    is_probe: bool = False  # answered, but neither logged nor part of a trial
+    deadline: float | None = None  # of time.monotonic
+    entrypoint: str = "REST"
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a client gets: one array an output, and who answered."""
 
@@ -87,11 +102,11 @@ def _other_inputs(given: set[str], wanted: set[str]) -> Failure:
 
 
 def record(
-    model: str, answer: Answer, batch: Batch, seconds: float, *, is_shadow: bool = False
+    asked: Asked, answer: Answer, batch: Batch, seconds: float, *, is_shadow: bool = False
 ) -> Answered:
     """The line of the prediction log for an answer."""
     return Answered(
-        model=model,
+        model=asked.model,
         version=answer.version,
         id=answer.id,
         time=clock.text(clock.now()),
@@ -100,4 +115,7 @@ def record(
         outputs=answer.outputs,
         latency_ms=seconds * 1000,
         is_shadow=is_shadow,
+        route=asked.label or "",
+        request_id=asked.request_id,
+        caller=asked.key,
     )

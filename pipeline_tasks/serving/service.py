@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pipeline_tasks.core.store import Store
 from pipeline_tasks.desired import Trial
 from pipeline_tasks.serving import asking, trial
-from pipeline_tasks.serving.asking import Answer
+from pipeline_tasks.serving.asking import Answer, Asked
 from pipeline_tasks.serving.codec import Batch
 from pipeline_tasks.serving.failures import Failure
 from pipeline_tasks.serving.metrics import Metrics
@@ -26,21 +26,6 @@ from pipeline_tasks.serving.versions import Versions
 log = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 30.0  # of a request that names none, as TensorFlow Serving's REST has it
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Whom a request asks, and under which terms."""
-
-    model: str
-    version: int | None = None
-    label: str | None = None
-    signature: str = ""  # empty: serving_default
-    key: str = ""  # of a trial's share; empty: the prediction id
-    request_id: str = ""  # the client's own name for it; kept with the prediction
-    is_probe: bool = False  # answered, but neither logged nor part of a trial
-    deadline: float | None = None  # of time.monotonic
-    entrypoint: str = "REST"
 
 
 Decode = Callable[[Signature], Batch]
@@ -136,7 +121,7 @@ class Service:
         answer, batch = await self._by(asked, verb, decode, identity, seconds)
         if candidate and candidate[0].mode == "shadow":
             counts = self.metrics.of(asked.model, candidate[1].version)
-            self._shadow.ask(asked.model, candidate[1], counts, answer, batch)
+            self._shadow.ask(asked, candidate[1], counts, answer, batch)
         return answer
 
     def _candidate(self, asked: Asked, identity: str) -> tuple[Trial, Slot] | None:
@@ -172,10 +157,7 @@ class Service:
             counts.rows += batch.rows
             counts.nonfinite_rows += trial.nonfinite_rows(outputs, batch.rows)
             if self._predictions:
-                record = asking.record(asked.model, answer, batch, took)
-                route, caller, request = asked.label or "", asked.key, asked.request_id
-                told = replace(record, route=route, caller=caller, request_id=request)
-                self._predictions.add(told)
+                self._predictions.add(asking.record(asked, answer, batch, took))
         return answer, batch
 
     def _hold(self, asked: Asked) -> tuple[Model, Slot]:

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from pipeline_tasks.serving import asking, trial
-from pipeline_tasks.serving.asking import Answer
+from pipeline_tasks.serving.asking import Answer, Asked
 from pipeline_tasks.serving.codec import Batch
 from pipeline_tasks.serving.failures import Failure
 from pipeline_tasks.serving.metrics import Counts
@@ -24,17 +24,17 @@ class Shadow:
         self._predictions = predictions
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, model: str, slot: Slot, counts: Counts, answer: Answer, batch: Batch) -> None:
+    def ask(self, asked: Asked, slot: Slot, counts: Counts, answer: Answer, batch: Batch) -> None:
         """Ask the candidate in `slot` as well, and compare with the answer the client got."""
         if len(self._tasks) >= MAXIMUM_WAITING:
             counts.shadow_dropped += batch.rows
             return
-        task = asyncio.create_task(self._ask(model, slot, counts, answer, batch))
+        task = asyncio.create_task(self._ask(asked, slot, counts, answer, batch))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _ask(
-        self, model: str, slot: Slot, counts: Counts, answer: Answer, batch: Batch
+        self, asked: Asked, slot: Slot, counts: Counts, answer: Answer, batch: Batch
     ) -> None:
         began = time.perf_counter()
         loaded = slot.hold()
@@ -57,4 +57,4 @@ class Shadow:
         if self._predictions:
             took = time.perf_counter() - began
             found = Answer(outputs, batch.rows, slot.version, signature, answer.id)
-            self._predictions.add(asking.record(model, found, batch, took, is_shadow=True))
+            self._predictions.add(asking.record(asked, found, batch, took, is_shadow=True))

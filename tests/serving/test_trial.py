@@ -223,9 +223,10 @@ def test_a_slow_shadow_delays_nobody_and_what_does_not_fit_is_dropped(tmp_path):
 def test_a_candidate_that_hangs_is_left_in_time_for_the_default_to_answer(tmp_path, monkeypatch):
     import asyncio
 
+    from pipeline_tasks.serving.asking import Asked
     from pipeline_tasks.serving.codec import Batch
     from pipeline_tasks.serving.model import load
-    from pipeline_tasks.serving.service import Asked, Service
+    from pipeline_tasks.serving.service import Service
     from pipeline_tasks.serving.versions import Versions
 
     models = tmp_path / "models"

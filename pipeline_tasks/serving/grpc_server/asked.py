@@ -10,10 +10,9 @@ from typing import Any
 
 import grpc
 
-from pipeline_tasks.serving.asking import Answer
+from pipeline_tasks.serving.asking import Answer, Asked
 from pipeline_tasks.serving.failures import Failure, bad_request
 from pipeline_tasks.serving.grpc_server.protos import model_pb2
-from pipeline_tasks.serving.service import Asked
 
 log = logging.getLogger("pipeline_tasks.serving.access")
 

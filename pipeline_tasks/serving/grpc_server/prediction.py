@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from pipeline_tasks.serving import encoding
-from pipeline_tasks.serving.asking import Answer
+from pipeline_tasks.serving.asking import Answer, Asked
 from pipeline_tasks.serving.codec import Array
 from pipeline_tasks.serving.failures import Failure, bad_request
 from pipeline_tasks.serving.grpc_server import tensors
@@ -21,7 +21,7 @@ from pipeline_tasks.serving.grpc_server.protos import (
     prediction_service_pb2_grpc,
     regression_pb2,
 )
-from pipeline_tasks.serving.service import Asked, Service
+from pipeline_tasks.serving.service import Service
 
 SIGNATURES = "signature_def"
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
