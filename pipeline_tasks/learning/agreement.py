@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, NDArray[np.generic]]
 
-ROWS = 2048
+ROWS = 512
 ROWS_AT_ONCE = 32
 MOST_CALLS = 50
 MOST_SECONDS = 0.1
