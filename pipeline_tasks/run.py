@@ -19,7 +19,7 @@ from pipeline_tasks.config import PROJECT, PipelineConfig
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.fingerprint import fingerprint
 from pipeline_tasks.core.store import Draft, Store, store_at
-from pipeline_tasks.core.values import Ref, Scalar
+from pipeline_tasks.core.values import HistoryEntry, Ref, Scalar, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,19 @@ class Run:
         """The folder of the prediction log and its labels, with what other machines have logged."""
         self.store.fetch_observations(self.config.name)
         return self.store.observations(self.config.name)
+
+    def record_refusal(self, verdict: Verdict) -> None:
+        """Add to the pipeline's history that its champion stays, and why."""
+        champion = self.store.champion(self.config.name)
+        entry = HistoryEntry(
+            at=clock.text(clock.now()),
+            event="refusal",
+            run=self.id,
+            by=self.by,
+            reasons=verdict.reasons,
+            version=champion.version if champion else None,
+        )
+        self.store.record(self.config.name, entry)
 
     def open(self, ref: Ref) -> Path:
         """An artifact's folder, checked."""

@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 from pipeline_tasks import quarantine
-from pipeline_tasks.core import clock, registry
+from pipeline_tasks.core import registry
 from pipeline_tasks.core.store import read_json
-from pipeline_tasks.core.values import Answer, HistoryEntry, Ref, Verdict
+from pipeline_tasks.core.values import Answer, Ref, Verdict
 from pipeline_tasks.decisions.pairing import Pair
 from pipeline_tasks.decisions.promotion import Cost, Judged, Scale, Slice, promotion
 from pipeline_tasks.run import Run, step
@@ -28,7 +28,7 @@ def gate(run: Run, evaluation: Ref, model: Ref, approved_by: str = "") -> Ref:
         (draft.folder / "verdict.json").write_text(json.dumps(verdict.model_dump(mode="json")))
         draft.summary |= {"answer": verdict.answer.value, "reasons": "; ".join(verdict.reasons)}
     if not verdict.is_yes and not _is_champion(run, model):
-        _record_refusal(run, verdict)
+        run.record_refusal(verdict)
     return draft.done()
 
 
@@ -91,16 +91,3 @@ def _judged(part: Any, pair: Any, metric: str) -> Judged:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _record_refusal(run: Run, verdict: Verdict) -> None:
-    champion = run.store.champion(run.config.name)
-    entry = HistoryEntry(
-        at=clock.text(clock.now()),
-        event="refusal",
-        run=run.id,
-        by=run.by,
-        reasons=verdict.reasons,
-        version=champion.version if champion else None,
-    )
-    run.store.record(run.config.name, entry)

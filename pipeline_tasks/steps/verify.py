@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_tasks import golden, variants
-from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import DeploymentError
-from pipeline_tasks.core.values import HistoryEntry, Ref, Verdict
+from pipeline_tasks.core.values import Ref
 from pipeline_tasks.decisions.acceptance import Measured, acceptance
 from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.run import Run, step
@@ -49,7 +48,7 @@ def verify(run: Run, exported: Ref) -> Ref:
             "memory_mb": measured.memory_mb,
         }
     if not verdict.is_yes:
-        _record(run, verdict)
+        run.record_refusal(verdict)
     return draft.done()
 
 
@@ -116,16 +115,3 @@ def _resident_mb() -> float:
     import resource
 
     return int(path.read_text().split()[1]) * resource.getpagesize() / 2**20
-
-
-def _record(run: Run, verdict: Verdict) -> None:
-    champion = run.store.champion(run.config.name)
-    entry = HistoryEntry(
-        at=clock.text(clock.now()),
-        event="refusal",
-        run=run.id,
-        by=run.by,
-        reasons=verdict.reasons,
-        version=champion.version if champion else None,
-    )
-    run.store.record(run.config.name, entry)
