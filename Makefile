@@ -27,8 +27,8 @@ run: .venv/installed ## start Airflow and the model server, and stay until Ctrl-
 demo: .venv/installed ## the same, and once round the whole loop; STAY=1 stays up afterwards
 	@exec $(BIN)/python -m local demo $(if $(STAY),--stay)
 
-test: .venv/installed-dev ## all tests; ARGS="-k name" to choose
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/installed-dev ## all tests, in two processes; ARGS="-k name" to choose
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 check: .venv/installed-dev ## style, types, layers, and every pipeline file
 	$(BIN)/ruff check .
