@@ -23,8 +23,11 @@ def divide(checked: Checked) -> dict[str, Chosen]:
     """
     import numpy as np
 
-    hashes = np.concatenate([_hashes(frame) for frame in checked.slices()])
-    unique = _unique(checked, hashes) if checked.config.drop_duplicates else np.arange(len(hashes))
+    rules = checked.config
+    hashes = np.zeros(checked.rows, dtype=np.uint64)
+    if rules.drop_duplicates or rules.split.by in ("hash", "label"):
+        hashes = np.concatenate([_hashes(frame) for frame in checked.slices()])
+    unique = _unique(checked, hashes) if rules.drop_duplicates else np.arange(len(hashes))
     position = _positions(checked, hashes, unique)
     chosen = {
         side: Chosen(unique[is_there], _none()) for side, is_there in sides(position, checked)

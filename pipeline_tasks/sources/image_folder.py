@@ -65,7 +65,7 @@ def fetch(params: Params, folder: Path) -> int:
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
-    """One row for each image: its pixels from 0 to 255, and its folder's name as the label.
+    """One row for each image: its pixels, uint8, and its folder's name as the label.
 
     shape [height, width] and [height, width, 1] are grey (a coloured image by the luma of ITU-R
     BT.601), [height, width, 3] is red, green, blue; transparency is dropped. An image is turned
@@ -77,7 +77,7 @@ def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
     name, shape = _image_column(config)
     with zipfile.ZipFile(folder / FILE) as archive:
         entries = archive.namelist()
-        block = np.empty((len(entries), prod(shape)), dtype=np.float32)
+        block = np.empty((len(entries), prod(shape)), dtype=np.uint8)
         for row, entry in enumerate(entries):
             with archive.open(entry) as file:
                 block[row] = _pixels(params, file, entry, shape)
@@ -166,7 +166,7 @@ def _labels(params: Params, entries: list[str], config: PipelineConfig) -> Any:
 
 def _pixels(
     params: Params, file: IO[bytes], entry: str, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
+) -> NDArray[np.uint8]:
     import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -190,7 +190,7 @@ def _pixels(
             fix=f"say `resize: true` in source; or {MEND}",
         )
     resized = image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(resized, dtype=np.float32).reshape(-1)
+    return np.asarray(resized, dtype=np.uint8).reshape(-1)
 
 
 def _check_depth(mode: str, title: str) -> None:

@@ -63,7 +63,7 @@ def fetch(params: Params, folder: Path) -> int:
 
 
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
-    """The kept digits, one row each: `<image>[0]` to `<image>[783]` from 0 to 255, and the label.
+    """The kept digits, one row each: `<image>[0]` to `<image>[783]`, uint8, and the label.
 
     The pipeline's one image column and its label may have any name.
     """
@@ -74,7 +74,7 @@ def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
     with np.load(folder / FILE) as kept:
         block, labels = kept["images"].reshape(-1, PIXELS), kept["labels"]
     columns = [f"{name}[{index}]" for index in range(PIXELS)]
-    frame = pd.DataFrame(block.astype(np.float32), columns=columns, copy=False)
+    frame = pd.DataFrame(block, columns=columns, copy=False)
     frame[config.label.name] = labels.astype(np.int64)
     return frame
 

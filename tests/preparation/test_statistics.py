@@ -34,6 +34,14 @@ def test_merged_numbers_are_those_of_all_together(values, cuts):
         np.testing.assert_array_equal(merged.bins.counts, whole.bins.counts)
 
 
+@given(st.lists(st.integers(0, 255), max_size=60))
+def test_bytes_are_numbers(values):
+    array = np.array(values, dtype=np.uint8)
+    mine, theirs = Numbers.of(array).as_json(), Numbers.of(array.astype("float64")).as_json()
+    assert mine.pop("quantiles", None) == theirs.pop("quantiles", None)
+    assert mine == pytest.approx(theirs)
+
+
 def test_a_small_variance_beside_a_large_mean_survives_merging():
     values = 1e9 + np.random.default_rng(1).normal(size=10_000)
     merged = Numbers()
