@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from pipeline_tasks.core import clock
 from pipeline_tasks.serving import signatures
 from pipeline_tasks.serving.codec import Array, Batch
 from pipeline_tasks.serving.failures import Failure, bad_request, of
@@ -22,8 +21,7 @@ EXAMPLES = "inputs"
 OUTPUTS = {"classify": ("classes", "scores"), "regress": ("outputs",)}
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """Whom a request asks, and under which terms."""
 
     model: str
@@ -37,8 +35,7 @@ class Asked:
     entrypoint: str = "REST"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a client gets: one array an output, and who answered."""
 
     outputs: Mapping[str, Array]
@@ -109,7 +106,7 @@ def record(
         model=asked.model,
         version=answer.version,
         id=answer.id,
-        time=clock.text(clock.now()),
+        at=time.time(),
         rows=batch.rows,
         arrays=batch.arrays,
         outputs=answer.outputs,

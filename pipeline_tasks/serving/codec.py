@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +45,14 @@ class Input:
         return set() if is_half else KINDS.get(self.dtype.kind, set())
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """What a request sent: one array an input, the row as first axis."""
 
     arrays: Mapping[str, Array]
     rows: int
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A predict request's JSON: the signature it names, and its values as they came."""
 
     signature: str

@@ -13,14 +13,15 @@ import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from pipeline_tasks import logged, observations
+from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import Store
 from pipeline_tasks.logged import Logged
@@ -36,19 +37,21 @@ WRITE_BYTES = 2**20
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 RULES_SECONDS = 1.0
 UNKNOWN = Logged(share=0)
+DAY_SECONDS = 86_400
+RANDOM_BYTES, IDS_AT_ONCE = 9, 256
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(NamedTuple):
     """One answered request.
 
-    route: the label or trial by which its version was found. is_shadow: no client got this answer.
+    at: when, in seconds since 1970. route: the label or trial by which its version was found.
+    is_shadow: no client got this answer.
     """
 
     model: str
     version: int
     id: str
-    time: str
+    at: float
     rows: int
     arrays: Mapping[str, Array]
     outputs: Mapping[str, Array]
@@ -59,8 +62,7 @@ class Answered:
     caller: str = ""
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     answered: Answered
     rules: Logged
     sequence: int
@@ -69,8 +71,19 @@ class _Waiting:
 
 def new_id() -> str:
     """A prediction id: a UUID of version 7 (RFC 9562), which tells the day to look for it on."""
-    random = os.urandom(9).hex()
+    random = next(_RANDOM)
     return f"{time.time_ns() // 1_000_000:012x}7{random[:3]}8{random[3:]}"
+
+
+def _random_digits() -> Iterator[str]:
+    """Hexadecimal digits for one id after the other; asking for many at a time costs least."""
+    while True:
+        digits = os.urandom(RANDOM_BYTES * IDS_AT_ONCE).hex()
+        for start in range(0, len(digits), 2 * RANDOM_BYTES):
+            yield digits[start : start + 2 * RANDOM_BYTES]
+
+
+_RANDOM = _random_digits()
 
 
 class PredictionLog:
@@ -158,11 +171,12 @@ class PredictionLog:
 
     def _flush(self) -> None:
         """Write what is waiting now, in the order in which it came."""
-        groups: dict[tuple[str, int, bool, str], list[_Waiting]] = defaultdict(list)
+        groups: dict[tuple[str, int, bool, int], list[_Waiting]] = defaultdict(list)
         for _ in range(len(self._waiting)):
             one = self._waiting.popleft()
             asked = one.answered
-            groups[asked.model, asked.version, asked.is_shadow, asked.time[:10]].append(one)
+            day = int(asked.at // DAY_SECONDS)
+            groups[asked.model, asked.version, asked.is_shadow, day].append(one)
         for (model, version, is_shadow, _), found in groups.items():
             writer = self._writer(model, version, is_shadow)
             for part in _parts(found):
@@ -182,7 +196,7 @@ class PredictionLog:
         rows = sum(one.answered.rows for one in part)
         try:
             lines = b"".join(line for one in part for line in _lines(one, self._server))
-            writer.append(part[0].answered.time, lines)
+            writer.append(_time(part[0].answered.at), lines)
             self.written += rows
             self._drops.reason = ""
         except (OSError, orjson.JSONEncodeError) as error:
@@ -229,7 +243,7 @@ def _lines(one: _Waiting, server: str) -> Iterator[bytes]:
     answered, kept = one.answered, one.rules.columns
     told = {"route": answered.route, "request_id": answered.request_id, "caller": answered.caller}
     head = {
-        "time": answered.time,
+        "time": _time(answered.at),
         "model": answered.model,
         "version": answered.version,
         "latency_ms": round(answered.latency_ms, 3),
@@ -249,6 +263,10 @@ def _lines(one: _Waiting, server: str) -> Iterator[bytes]:
             "outputs": {name: values[row] for name, values in answered.outputs.items()},
         }
         yield orjson.dumps(line, default=_plain, option=OPTIONS)
+
+
+def _time(seconds: float) -> str:
+    return clock.text(datetime.fromtimestamp(seconds, UTC))
 
 
 def _plain(value: Any) -> Any:

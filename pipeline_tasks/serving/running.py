@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pipeline_tasks.serving")
 
 BACKLOG = 4096
+GARBAGE = 50_000
 KEEP_ALIVE_SECONDS = 60
 DRAIN_SECONDS = 10
 
@@ -97,6 +99,7 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         lifespan="on",
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -105,6 +108,10 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
         ssl_keyfile=arguments.tls_key,
         server_header=False,
     )
+    # Most garbage needs no search. What is imported by now is left out of it for good; models are
+    # not, so that one that is let go is found.
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
     grpc = _grpc(arguments, service, tokens)
     sharing = Sharing(store, versions)
     server = Server(config, grpc=grpc, sharing=sharing, supervisor=arguments.supervisor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pipeline_tasks.core.store import Store
@@ -112,7 +111,7 @@ class Service:
         candidate = self._candidate(asked, identity)
         if candidate and candidate[0].mode == "canary":
             seconds /= 2  # each, so that the default can answer when the candidate does not
-            tried = replace(asked, version=candidate[1].version)
+            tried = asked._replace(version=candidate[1].version)
             try:
                 return (await self._by(tried, verb, decode, identity, seconds))[0]
             except Exception as error:  # counted as the candidate's; the client notices nothing

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from pipeline_tasks import logged, observations
-from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import DeploymentError, TransientError
 from pipeline_tasks.core.store import Store
 from pipeline_tasks.logged import Logged
@@ -121,7 +120,7 @@ def answer(identity: str, *, width: object = 0.5, **changes: object) -> Answered
         "model": "small",
         "version": 1,
         "id": identity,
-        "time": clock.text(clock.now()),
+        "at": time.time(),
         "rows": len(values),
         "arrays": {"width": values, "name": np.array([b"ann"] * len(values), dtype=object)},
         "outputs": {"label": np.arange(len(values))},
