@@ -14,7 +14,7 @@ from pipeline_tasks.cohorts import HOUR, by_hour
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.values import Champion, Scalar
 from pipeline_tasks.logged_arrays import Sample
-from pipeline_tasks.observations import LABELS, PREDICTIONS, columns, history
+from pipeline_tasks.observations import LABELS, PREDICTIONS, arrow, columns, history
 from pipeline_tasks.observations.columns import Group
 from pipeline_tasks.observations.history import Entry
 from pipeline_tasks.observations.wanted import Wanted
@@ -71,14 +71,13 @@ class Arrived:
     def _read(self, table: Any, times: Times) -> None:
         """Of nearly all ids there is one label; the others are looked at one by one."""
         import numpy as np
-        import pyarrow as pa
         from pyarrow import compute
 
         self._time = table["time"]
-        self._id = compute.index_in(table["id"], value_set=self.ids).to_numpy()
-        label = table["label"].to_numpy()
-        is_recent = compute.greater(self._time, times.looked).to_numpy()
-        is_news = compute.greater(self._time, times.judged).to_numpy()
+        self._id = arrow.numbers(compute.index_in(table["id"], value_set=self.ids))
+        label = arrow.numbers(table["label"])
+        is_recent = arrow.numbers(compute.greater(self._time, arrow.text(times.looked)))
+        is_news = arrow.numbers(compute.greater(self._time, arrow.text(times.judged)))
         self.counting = np.zeros(len(self.ids), dtype=np.int32)
         self.counting[self._id] = label
         self.is_recent, self.is_first, self.is_news = np.zeros((3, len(self.ids)), dtype=np.bool_)
@@ -87,7 +86,7 @@ class Arrived:
         self.is_news[self._id[is_news]] = True
         many = np.bincount(self._id, minlength=len(self.ids)) > 1
         self.kinds = Counter[str](first=int((self.is_recent & ~many).sum()))
-        several = table.filter(pa.array(many[self._id]))
+        several = table.filter(arrow.mask(many[self._id]))
         ids = self._id[many[self._id]].tolist()
         for place, entries in _by_id(ids, several):
             self._read_several(place, entries, times)
@@ -103,12 +102,11 @@ class Arrived:
 
     def latest(self, is_chosen: NDArray[np.bool_] | None = None) -> str:
         """When the latest label arrived, of all ids or of these; "" if there is none."""
-        import pyarrow as pa
         from pyarrow import compute
 
         time = self._time
         if is_chosen is not None:
-            time = time.filter(pa.array(is_chosen[self._id]))
+            time = time.filter(arrow.mask(is_chosen[self._id]))
         found: str | None = compute.max(time).as_py()
         return found or ""
 
@@ -201,16 +199,15 @@ class Join:
         self, group: Group, places: NDArray[np.int64], ids: NDArray[np.int64], arrived: Arrived
     ) -> NDArray[np.bool_]:
         """Count, and say which of the rows are judged now."""
-        import pyarrow as pa
         from pyarrow import compute
 
-        times, time = self._times, group.keys["time"].take(places)
-        is_mine = compute.greater(time, self._champion.promoted_at).to_numpy()
+        times, time = self._times, group.keys["time"].take(arrow.places(places))
+        is_mine = arrow.numbers(compute.greater(time, arrow.text(self._champion.promoted_at)))
         is_mine = is_mine & (group.version == self._champion.version)
         is_recent = arrived.is_recent[ids]
         self.found.of_other_versions += int((is_recent & ~is_mine).sum())
-        self.found.first.update(by_hour(time.filter(pa.array(arrived.is_first[ids] & is_mine))))
-        is_late = compute.less_equal(time, times.late).to_numpy()
+        self.found.first.update(by_hour(time.filter(arrow.mask(arrived.is_first[ids] & is_mine))))
+        is_late = arrow.numbers(compute.less_equal(time, arrow.text(times.late)))
         is_news = arrived.is_news[ids]
         self.found.late += int((is_late & is_mine & is_recent & is_news).sum())
         if times.matured:
@@ -225,10 +222,10 @@ class Join:
         import numpy as np
         from pyarrow import compute
 
-        self.found.judged.update(by_hour(group.keys["time"].take(places)))
+        self.found.judged.update(by_hour(group.keys["time"].take(arrow.places(places))))
         label = arrived.counting[ids]
         knows = np.array([self._config.label.knows(one) for one in arrived.values])[label]
-        table = group.whole().take(places[knows])
+        table = group.whole().take(arrow.places(places[knows]))
         told = [arrived.values[one] for one in label[knows].tolist()]
         hours = compute.utf8_slice_codeunits(table["time"], 0, HOUR).to_pylist()
         arrays = logged_arrays.taken(table, group.version, self._config)
@@ -236,9 +233,8 @@ class Join:
         self.found.sample.add(arrays | {COHORT: np.array(hours, dtype="U13")})
 
     def _count_missing(self, arrived: Arrived, is_known: NDArray[np.bool_]) -> None:
-        import pyarrow as pa
 
         logged = self._config.logged
-        missing = arrived.ids.filter(pa.array(arrived.is_recent & ~is_known)).to_pylist()
+        missing = arrived.ids.filter(arrow.mask(arrived.is_recent & ~is_known)).to_pylist()
         self.found.unsampled = sum(not logged.has(key.rpartition("-")[0]) for key in missing)
         self.found.orphaned = len(missing) - self.found.unsampled

@@ -12,6 +12,7 @@ import orjson
 from pipeline_tasks import rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError
+from pipeline_tasks.observations import arrow
 from pipeline_tasks.settings import Column
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def keys(table: Any) -> rows.Arrays:
 
     moments = table["time"].cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
     order = [zlib.crc32(key.encode()) for key in table["id"].to_pylist()]
-    return {TIME: moments.to_numpy(), ORDER: np.array(order, dtype=np.uint32)}
+    return {TIME: arrow.numbers(moments), ORDER: np.array(order, dtype=np.uint32)}
 
 
 def inputs(table: Any, config: PipelineConfig) -> rows.Arrays:
@@ -129,10 +130,13 @@ def empty(config: PipelineConfig) -> rows.Arrays:
 def floats(table: Any, name: str, default: float) -> NDArray[np.float64]:
     """A column of numbers, with this one where there is none."""
     import numpy as np
+    import pyarrow as pa
 
     if name not in table.column_names:
         return np.full(len(table), default)
-    values: NDArray[np.float64] = table[name].fill_null(default).to_numpy()
+    values: NDArray[np.float64] = arrow.numbers(
+        table[name].cast(pa.float64()).fill_null(arrow.number(default))
+    )
     return values
 
 
@@ -167,8 +171,7 @@ def _numbers(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
         values = values.flatten()
     if not pa.types.is_integer(values.type) and not pa.types.is_floating(values.type):
         return np.array(values.to_pylist(), dtype=np.float32).reshape(shape)
-    array: NDArray[Any] = values.to_numpy(zero_copy_only=False)
-    return array.astype(np.float32).reshape(shape)
+    return arrow.numbers(values).astype(np.float32).reshape(shape)
 
 
 def _texts(values: Any, *, as_objects: bool) -> NDArray[np.generic]:
@@ -177,8 +180,8 @@ def _texts(values: Any, *, as_objects: bool) -> NDArray[np.generic]:
     import pyarrow as pa
 
     if not isinstance(values, list) and pa.types.is_string(values.type):
-        encoded = values.fill_null("").dictionary_encode()
-        different, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+        encoded = values.fill_null(arrow.text("")).dictionary_encode()
+        different, codes = encoded.dictionary.to_pylist(), arrow.numbers(encoded.indices)
     else:
         told = values if isinstance(values, list) else values.to_pylist()
         different, codes = told, np.arange(len(told))
@@ -199,5 +202,5 @@ def _sizes(values: Any) -> NDArray[np.int64]:
         sizes = [len(one) if isinstance(one, list) else -1 for one in values]
         return np.array(sizes, dtype=np.int64)
     if pa.types.is_list(values.type):
-        return np.asarray(compute.list_value_length(values).fill_null(0), dtype=np.int64)
+        return np.nan_to_num(arrow.numbers(compute.list_value_length(values))).astype(np.int64)
     return np.full(len(values), -1)

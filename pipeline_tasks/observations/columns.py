@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pipeline_tasks.observations import rotation, segments
+from pipeline_tasks.observations import arrow, rotation, segments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,12 +34,7 @@ class Group:
 
     def between(self, since: str, until: str) -> NDArray[np.bool_]:
         """Which rows have since < time <= until."""
-        from pyarrow import compute
-
-        time = self.keys["time"]
-        is_between = compute.and_(compute.greater(time, since), compute.less_equal(time, until))
-        mask: NDArray[np.bool_] = is_between.to_numpy()
-        return mask
+        return arrow.numbers(_between(self.keys["time"], since, until))
 
 
 def groups(folder: Path, times: Sequence[Times]) -> Iterator[Group]:
@@ -98,20 +93,26 @@ def labels(folder: Path, values: dict[Any, int], *, since: str, until: str) -> A
     file of its lines.
     """
     import pyarrow as pa
-    from pyarrow import compute
 
-    found = [_table({name: [] for name in TOLD}, [], values)]
+    texts = {name: pa.nulls(0, pa.string()) for name in TOLD}
+    found = [pa.table(texts | {"label": pa.nulls(0, pa.int64())})]
     for day in segments.days(folder, since, until):
         for path in segments.touched(sorted((folder / day).glob("*.jsonl")), since):
             table = _told(path, values)
-            time = table["time"]
-            is_wanted = compute.and_(compute.greater(time, since), compute.less_equal(time, until))
-            found.append(table.filter(is_wanted))
+            found.append(table.filter(_between(table["time"], since, until)))
     return pa.concat_tables(found)
+
+
+def _between(times: Any, since: str, until: str) -> Any:
+    from pyarrow import compute
+
+    is_after = compute.greater(times, arrow.text(since))
+    return compute.and_(is_after, compute.less_equal(times, arrow.text(until)))
 
 
 def _told(path: Path, values: dict[Any, int]) -> Any:
     """A segment of labels. What is damaged, or of several types, is read line by line."""
+    import numpy as np
     import pyarrow as pa
 
     content = path.read_bytes()
@@ -120,39 +121,43 @@ def _told(path: Path, values: dict[Any, int]) -> Any:
         first = orjson.loads(content[: content.index(b"\n")])
         table = _parsed(content, rotation.type_of(first["label"]))
     except (ValueError, KeyError, TypeError):  # ArrowInvalid is a ValueError
-        lines = list(chain.from_iterable(segments.chunks(path)))
-        columns = {name: [line.get(name) or "" for line in lines] for name in TOLD}
-        return _table(columns, [line.get("label") for line in lines], values)
-    encoded = table["label"].combine_chunks().dictionary_encode()
-    codes = pa.array(_codes(encoded.dictionary.to_pylist(), values), pa.int32())
-    return pa.table(
-        {name: table[name].fill_null("") for name in TOLD} | {"label": codes.take(encoded.indices)}
-    )
+        table = _parsed(_renumbered(path, values), pa.int64())
+        label = table["label"]
+    else:
+        encoded = table["label"].combine_chunks().dictionary_encode()
+        told = encoded.dictionary.to_pylist()
+        codes = np.array([_code(one, values) for one in told], dtype=np.int64)
+        label = arrow.places(codes[arrow.numbers(encoded.indices)])
+    texts = {name: table[name].fill_null(arrow.text("")) for name in TOLD}
+    return pa.table(texts | {"label": label})
+
+
+def _renumbered(path: Path, values: dict[Any, int]) -> bytes:
+    """A segment's lines with the numbers of their labels among the values."""
+    lines = [line for line in chain.from_iterable(segments.chunks(path)) if "label" in line]
+    kept = [
+        {name: line.get(name) for name in TOLD} | {"label": _code(line["label"], values)}
+        for line in lines
+    ]
+    return b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in kept)
+
+
+def _code(value: Any, values: dict[Any, int]) -> int:
+    return values.setdefault(value, len(values))
 
 
 def _parsed(content: bytes, label: Any) -> Any:
     import pyarrow as pa
     from pyarrow import json
 
-    schema = [(name, pa.string()) for name in TOLD] + [("label", label)]
+    schema = pa.schema([(name, pa.string()) for name in TOLD] + [("label", label)])
+    if not content:
+        return pa.table([pa.nulls(0, one.type) for one in schema], schema=schema)
     table = json.read_json(
         io.BytesIO(content),
         read_options=json.ReadOptions(block_size=segments.CHUNK_BYTES, use_threads=False),
-        parse_options=json.ParseOptions(
-            explicit_schema=pa.schema(schema), unexpected_field_behavior="ignore"
-        ),
+        parse_options=json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
     )
     if any(table[name].null_count for name in (*KEYS, "label")):
         raise ValueError("a line without id, time or label")
     return table
-
-
-def _table(columns: dict[str, list[str]], told: list[Any], values: dict[Any, int]) -> Any:
-    import pyarrow as pa
-
-    arrays = {name: pa.array(column, pa.string()) for name, column in columns.items()}
-    return pa.table(arrays | {"label": pa.array(_codes(told, values), pa.int32())})
-
-
-def _codes(told: list[Any], values: dict[Any, int]) -> list[int]:
-    return [values.setdefault(one, len(values)) for one in told]

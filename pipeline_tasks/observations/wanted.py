@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks.core import clock
-from pipeline_tasks.observations import END, SLACK, columns
+from pipeline_tasks.observations import END, SLACK, arrow, columns
 from pipeline_tasks.observations.columns import Group, Times
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class Wanted:
         self._since = since
         begin = compute.utf8_slice_codeunits(ids, 0, DIGITS)
         is_dated = compute.match_substring_regex(ids, DATED)
-        encoded = compute.if_else(is_dated, begin, "").dictionary_encode()
+        encoded = compute.if_else(is_dated, begin, arrow.text("")).dictionary_encode()
         names = np.array(encoded.dictionary.to_pylist() or [""], dtype=np.str_)
         order = np.argsort(names)
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
-        spans = rank[encoded.indices.to_numpy()]
+        spans = rank[arrow.numbers(encoded.indices)]
         self._places = np.argsort(spans, kind="stable")
-        self._ids = ids.take(self._places)
+        self._ids = ids.take(arrow.places(self._places))
         self._names: list[str] = names[order].tolist()
         self._ends = np.cumsum(np.bincount(spans, minlength=len(names))).tolist()
 
@@ -90,8 +90,8 @@ class Wanted:
         places = np.concatenate([self._places[:undated], self._places[begin:end]])
         parts = self._ids.slice(0, undated), self._ids.slice(begin, end - begin)
         found = compute.index_in(ids, value_set=pa.chunked_array(parts))
-        rows = np.flatnonzero(found.is_valid().to_numpy() & is_there)
-        return rows, places[found.fill_null(0).to_numpy()[rows]]
+        rows = np.flatnonzero(arrow.numbers(found.is_valid()) & is_there)
+        return rows, places[arrow.numbers(found.take(arrow.places(rows)))]
 
     def _begin(self, place: int) -> int:
         return self._ends[place - 1] if place else 0

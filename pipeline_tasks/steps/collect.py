@@ -28,7 +28,7 @@ from pipeline_tasks.core.store import write_text
 from pipeline_tasks.core.values import Champion, Frozen, Ref, Scalar
 from pipeline_tasks.joining import Joined
 from pipeline_tasks.logged_arrays import Sample
-from pipeline_tasks.observations import columns
+from pipeline_tasks.observations import arrow, columns
 from pipeline_tasks.observations.columns import Group
 from pipeline_tasks.run import Run, step
 
@@ -186,7 +186,7 @@ class _Window:
         if group.version != self._version:
             self._others += int(is_new.sum())
         elif is_new.any():
-            table = group.whole().filter(is_new)
+            table = group.whole().filter(arrow.mask(is_new))
             self._count(table)
             arrays = logged_arrays.taken(table, group.version, self._config)
             self._sample.add(arrays | {"_latency_ms": _latencies(table)})
@@ -197,7 +197,7 @@ class _Window:
         self._rows += len(table)
         self._answered += float((1 / logged_arrays.floats(table, "share", 1.0)).sum())
         self._latest = max(self._latest, compute.max(table["time"]).as_py())
-        uncounted = compute.greater(table["time"], self._looked)
+        uncounted = compute.greater(table["time"], arrow.text(self._looked))
         self.by_cohort.update(cohorts.by_hour(table["time"].filter(uncounted)))
 
     def facts(self) -> Facts:
