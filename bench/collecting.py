@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -100,32 +100,36 @@ def _record(run: Run, ref: Ref, facts: dict[str, object]) -> MonitoringRecord:
     )
 
 
-def _log(run: Run, began: object, rows: int) -> None:
+def _log(run: Run, began: datetime, rows: int) -> None:
     """Predictions and labels as servers write them, spread over 50 minutes."""
-    random, numbers = np.random.default_rng(0), count()
+    numbers = count()
     folder = run.store.observations("bench")
     asked, told = segments.Writer(folder / "predictions"), segments.Writer(folder / "labels")
+    bodies = _bodies()
     for request in range(rows // ROWS_AT_ONCE):
-        moment = began + timedelta(minutes=50 * request * ROWS_AT_ONCE / rows)  # type: ignore[operator]
+        moment = began + timedelta(minutes=50 * request * ROWS_AT_ONCE / rows)
         milliseconds = int(moment.timestamp() * 1000)
-        values = random.normal(size=(ROWS_AT_ONCE, COLUMNS)).round(4).tolist()
-        lines, labels = [], []
-        for row in values:
-            key = f"{milliseconds:012x}7abc8{next(numbers):015x}-0"
-            inputs = {f"x{index}": value for index, value in enumerate(row)} | {"plan": "basic"}
-            line = {"id": key, "time": clock.text(moment), "model": "bench", "version": 1}
-            line |= {"latency_ms": 1.5, "server": "7-abc", "sequence": 1, "inputs": inputs}
-            lines.append(line | {"outputs": {"label": 1, "probabilities": [0.25, 0.75]}})
-            arrived = clock.text(moment + timedelta(minutes=5))
-            labels.append({"id": key, "time": arrived, "label": 1})
-        asked.append(clock.text(moment), _text(lines))
-        told.append(clock.text(moment + timedelta(minutes=5)), _text(labels))
+        keys = [f"{milliseconds:012x}7abc8{next(numbers):015x}-0" for _ in bodies]
+        time, arrived = clock.text(moment), clock.text(moment + timedelta(minutes=5))
+        heads = [b'{"id":"%s","time":"%s",' % (key.encode(), time.encode()) for key in keys]
+        lines = [head + body for head, body in zip(heads, bodies, strict=True)]
+        labels = [f'{{"id":"{key}","time":"{arrived}","label":1}}\n'.encode() for key in keys]
+        asked.append(time, b"".join(lines))
+        told.append(arrived, b"".join(labels))
     asked.close()
     told.close()
 
 
-def _text(lines: list[dict[str, object]]) -> bytes:
-    return b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
+def _bodies() -> list[bytes]:
+    """Lines of the prediction log without id and time, and without the bracket before these."""
+    values = np.random.default_rng(0).normal(size=(ROWS_AT_ONCE, COLUMNS)).round(4).tolist()
+    bodies = []
+    for row in values:
+        inputs = {f"x{index}": value for index, value in enumerate(row)} | {"plan": "basic"}
+        line = {"model": "bench", "version": 1, "latency_ms": 1.5, "server": "7-abc", "sequence": 1}
+        line |= {"inputs": inputs, "outputs": {"label": 1, "probabilities": [0.25, 0.75]}}
+        bodies.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)[1:])
+    return bodies
 
 
 def _process(folder: Path, run: str) -> dict[str, float]:

@@ -134,10 +134,7 @@ def floats(table: Any, name: str, default: float) -> NDArray[np.float64]:
 
     if name not in table.column_names:
         return np.full(len(table), default)
-    values: NDArray[np.float64] = arrow.numbers(
-        table[name].cast(pa.float64()).fill_null(arrow.number(default))
-    )
-    return values
+    return arrow.numbers(table[name].cast(pa.float64()).fill_null(arrow.number(default)))
 
 
 def _columns(table: Any, part: str) -> Mapping[str, Any]:
@@ -199,8 +196,10 @@ def _sizes(values: Any) -> NDArray[np.int64]:
     from pyarrow import compute
 
     if isinstance(values, list):
-        sizes = [len(one) if isinstance(one, list) else -1 for one in values]
-        return np.array(sizes, dtype=np.int64)
-    if pa.types.is_list(values.type):
-        return np.nan_to_num(arrow.numbers(compute.list_value_length(values))).astype(np.int64)
-    return np.full(len(values), -1)
+        found = [len(one) if isinstance(one, list) else -1 for one in values]
+        return np.array(found, dtype=np.int64)
+    if not pa.types.is_list(values.type):
+        return np.full(len(values), -1)
+    lengths = np.nan_to_num(arrow.numbers(compute.list_value_length(values)))
+    sizes: NDArray[np.int64] = lengths.astype(np.int64)
+    return sizes
