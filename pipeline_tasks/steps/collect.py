@@ -71,7 +71,7 @@ def collect(run: Run) -> Ref:
     begun = _begun(run)
     _tidy(run)
     marks = _marks(run, champion)
-    before = cohorts.looked(run, champion, marks.prediction)
+    before = cohorts.looked(run, champion, max(marks.prediction, marks.label))
     window = _window(run, champion, marks, before, begun.until)
     joined = _join(run, champion, marks, before, begun.until)
     after = cohorts.counted(
