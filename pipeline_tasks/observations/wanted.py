@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # The ids that servers give are UUIDs of version 7 (RFC 9562), which begin with milliseconds.
 DATED = "^[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}"
-DIGITS = 7
-SPAN = timedelta(milliseconds=16 ** (12 - DIGITS))  # 17 minutes: the ids that begin alike
+DIGITS = 8
+SPAN = timedelta(milliseconds=16 ** (12 - DIGITS))  # 66 seconds: the ids that begin alike
 
 
 class Wanted:

@@ -131,7 +131,7 @@ def served(tmp_path_factory):
     shutil.move(Store(folder / "scratch").open(draft.done()), server.models / "small" / "1")
     server.start()
     server.wait(lambda: server.answers("/v1/models/small"))
-    server.wait(lambda: server.answers("/readyz"))
+    server.wait(lambda: server.answers("/readyz"), seconds=180)
     yield server
     server.kill()
 
@@ -168,7 +168,7 @@ def test_what_the_server_counted_survives_its_restart(served, tmp_path):
     facts = made.look("while it is away")
     assert (facts["server_is_answering"], facts["requests"]) == (False, None)
     served.start()
-    served.wait(lambda: served.answers("/readyz"))
+    served.wait(lambda: served.answers("/readyz"), seconds=180)
     assert set(ask(served, 2.5, 4)) == {200}
     assert ask(served, "text", 1) == [400]
     facts = made.look("after")
