@@ -7,6 +7,7 @@ import logging
 import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -160,8 +161,8 @@ def _marks(run: Run, champion: Champion | None) -> _Marks:
     if champion is None:
         return _Marks()
     start = champion.promoted_at
-    records = run.store.monitoring(run.config.name)
-    mine = [one for one in records if one.version == champion.version and one.id != run.id]
+    records = takewhile(lambda one: one.id != run.id, run.store.monitoring(run.config.name))
+    mine = [one for one in records if one.version == champion.version]
     if not mine:
         return _Marks(start, start)
     return _Marks(max(start, mine[-1].prediction_watermark), max(start, mine[-1].label_watermark))
