@@ -9,6 +9,7 @@ the look that makes Parquet of what is new, then the same look again, of Parquet
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -102,7 +103,8 @@ def _record(run: Run, ref: Ref, facts: dict[str, object]) -> MonitoringRecord:
 
 def _log(run: Run, began: datetime, rows: int) -> None:
     """Predictions and labels as servers write them, spread over 50 minutes."""
-    numbers = count()
+    numbers, written = count(), clock.now()
+    arrived = began + timedelta(minutes=55)
     folder = run.store.observations("bench")
     asked, told = segments.Writer(folder / "predictions"), segments.Writer(folder / "labels")
     bodies = _bodies()
@@ -110,14 +112,17 @@ def _log(run: Run, began: datetime, rows: int) -> None:
         moment = began + timedelta(minutes=50 * request * ROWS_AT_ONCE / rows)
         milliseconds = int(moment.timestamp() * 1000)
         keys = [f"{milliseconds:012x}7abc8{next(numbers):015x}-0" for _ in bodies]
-        time, arrived = clock.text(moment), clock.text(moment + timedelta(minutes=5))
+        time, told_at = clock.text(moment), clock.text(moment + timedelta(minutes=5))
         heads = [b'{"id":"%s","time":"%s",' % (key.encode(), time.encode()) for key in keys]
         lines = [head + body for head, body in zip(heads, bodies, strict=True)]
-        labels = [f'{{"id":"{key}","time":"{arrived}","label":1}}\n'.encode() for key in keys]
+        labels = [f'{{"id":"{key}","time":"{told_at}","label":1}}\n'.encode() for key in keys]
         asked.append(time, b"".join(lines))
-        told.append(arrived, b"".join(labels))
+        told.append(told_at, b"".join(labels))
     asked.close()
     told.close()
+    for path in (folder / "labels").glob("*/*.jsonl"):  # as old as if it had been written then
+        if path.stat().st_mtime > written.timestamp():
+            os.utime(path, (arrived.timestamp(), arrived.timestamp()))
 
 
 def _bodies() -> list[bytes]:
