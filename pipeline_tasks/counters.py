@@ -13,6 +13,10 @@ OURS = "perennial_"
 BUCKET = "perennial_request_seconds_bucket"
 # A client's mistake, or a model that cannot take what a client may send: only a comparison tells.
 REFUSED = {"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION"}
+# What the batcher answers when too many rows wait.
+FULL = "UNAVAILABLE"
+LOG_DROPPED = "prediction_log_dropped_total"
+MEMORY = "process_resident_memory_bytes"
 NO_FAULTS = {"OK", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED", "CANCELLED", *REFUSED}
 
 
@@ -24,7 +28,10 @@ class Snapshot(Frozen):
 
 
 def read(text: str, model: str) -> Snapshot:
-    """The counters of `model` in Prometheus' text format; keys are name|version|status or bound."""
+    """The counters of `model` in Prometheus' text format; keys are name|version|status or bound.
+
+    What the log has dropped is counted of the whole server.
+    """
     from prometheus_client.parser import text_string_to_metric_families
 
     started, values = math.nan, {}
@@ -32,6 +39,8 @@ def read(text: str, model: str) -> Snapshot:
         for sample in family.samples:
             if sample.name == STARTED:
                 started = sample.value
+            elif sample.name == LOG_DROPPED:
+                values[f"{LOG_DROPPED}||"] = sample.value
             elif sample.name.startswith(OURS) and sample.labels.get("model") == model:
                 labels = sample.labels
                 detail = labels.get("status") or labels.get("le") or ""
@@ -59,6 +68,31 @@ def added(sums: Mapping[str, float], before: Snapshot | None, now: Snapshot) -> 
         # A counter that fell has begun again, whatever the process says of its start.
         found[key] = sums.get(key, 0.0) + (value - earlier if value >= earlier else value)
     return found
+
+
+def memory_megabytes(text: str) -> float | None:
+    """The server's resident memory, from its metrics.
+
+    >>> memory_megabytes("process_resident_memory_bytes 2.5e+06")
+    2.5
+    """
+    found = [line.split()[1] for line in text.splitlines() if line.startswith(MEMORY)]
+    return round(float(found[0]) / 1e6, 1) if found else None
+
+
+def statuses(sums: Mapping[str, float]) -> dict[str, int]:
+    """Requests by status, of all versions together."""
+    found: dict[str, int] = {}
+    for key, value in sums.items():
+        name, _, status = key.split("|")
+        if name == "perennial_requests_total":
+            found[status] = found.get(status, 0) + round(value)
+    return found
+
+
+def log_dropped(sums: Mapping[str, float]) -> int:
+    """Rows that the log could not keep."""
+    return round(sums.get(f"{LOG_DROPPED}||", 0))
 
 
 def counts(sums: Mapping[str, float], version: int) -> Counts:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.settings import Part, part_of
@@ -22,8 +22,31 @@ class Monitoring(Frozen):
         description="How much worse the promotion metric is that alarms; of rmse and mae, which "
         "have the label's unit, a share of the promoted value.",
     )
+    matures_after_minutes: float = Field(
+        0,
+        ge=0,
+        description="Age at which predictions are judged, an hour of them at a time, with the "
+        "labels they have by then, as labels that come early are not like the others; "
+        "0: each label is judged when it arrives.",
+    )
+    minimum_completeness: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Share of such an hour's predictions that must have a label by then for them "
+        "to be judged; needs `matures_after_minutes`.",
+    )
     latency_p99_ms: float = Field(250, gt=0)
     memory_mb: float = Field(4000, gt=0)
+
+    @model_validator(mode="after")
+    def _has_an_age_to_be_complete_at(self) -> Self:
+        if self.minimum_completeness and not self.matures_after_minutes:
+            raise ValueError(
+                "minimum_completeness needs matures_after_minutes: the age at which so many of "
+                "the labels are expected to be there"
+            )
+        return self
 
 
 class Retraining(Frozen):

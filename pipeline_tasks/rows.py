@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline_tasks.config import PipelineConfig
-from pipeline_tasks.core.errors import DataError
-from pipeline_tasks.observations import Observation, Prediction
+from pipeline_tasks.observations import Observation
 from pipeline_tasks.settings import Column
 
 if TYPE_CHECKING:
@@ -134,52 +133,6 @@ def from_observations(found: Sequence[Observation], config: PipelineConfig) -> p
     is_number = config.task == "regression"
     parts[config.label.name] = pd.Series(told, dtype="float64" if is_number else None)
     return pd.DataFrame(parts)
-
-
-def input_arrays(found: Sequence[Prediction], config: PipelineConfig) -> Arrays:
-    """What clients sent, one array a column that is logged, as to_arrays makes them.
-
-    A column that none of them sent, because no model took it yet, is left out.
-    """
-    import numpy as np
-
-    arrays: Arrays = {}
-    for name, column in observed(config).items():
-        if found and not any(name in one.inputs for one in found):
-            continue
-        values = [one.inputs.get(name) for one in found]
-        if column.is_text:
-            texts = np.array([np.str_(value or "") for value in values], dtype=object)
-            arrays[name] = texts if column.type == "text" else texts.astype(np.str_)
-        else:
-            shape = (len(found), *(column.shape or ()))
-            arrays[name] = np.array(values, dtype=np.float32).reshape(shape)
-    return arrays
-
-
-def answers(found: Sequence[Prediction], config: PipelineConfig) -> NDArray[np.float32]:
-    """What the model answered: probabilities (n, classes), or values (n,).
-
-    Raises DataError when they answer another question than the pipeline file now asks.
-    """
-    import numpy as np
-
-    is_number = config.task == "regression"
-    name = "value" if is_number else "probabilities"
-    shape: tuple[int, ...] = () if is_number else (len(config.label.classes),)
-    values = [_given(one, name) for one in found]
-    if different := [one for one in found if np.shape(_given(one, name)) != shape]:
-        raise DataError(
-            f"version {different[0].version} answered {', '.join(different[0].outputs)} with "
-            f"{np.size(_given(different[0], name))} {name} a row",
-            expected=f"{prod(shape)} for the label {config.label.name} of the pipeline file",
-            fix=f"run {config.name}__train, so that a model of this label is in production",
-        )
-    return np.array(values, dtype=np.float32).reshape(len(found), *shape)
-
-
-def _given(one: Prediction, name: str) -> Any:
-    return one.outputs.get(name, ())
 
 
 def truths(labels: Sequence[str | float], config: PipelineConfig) -> NDArray[np.generic]:

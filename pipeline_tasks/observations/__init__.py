@@ -2,7 +2,7 @@
 
 <observations>/predictions/...   what clients were answered: one Prediction a row
 <observations>/shadow/...        what candidates would have answered, with the same ids
-<observations>/labels/...        one TrueLabel a line; a later one corrects
+<observations>/labels/...        one TrueLabel a line; one of a later moment corrects
 Below each, lines in segments by day (see segments), and Parquet of those that are closed (see
 rotation). Moments are ISO 8601 in UTC as `clock.text` writes them, so their order is that of text.
 """
@@ -62,6 +62,11 @@ class TrueLabel(NamedTuple):
     label: Truth
     observed_at: str = ""
 
+    @property
+    def order(self) -> tuple[str, str]:
+        """The greatest counts: true last, or, of those true at once, arrived last."""
+        return self.observed_at or self.time, self.time
+
 
 class Observation(NamedTuple):
     """A prediction joined with its label."""
@@ -102,11 +107,11 @@ def shadows(
 def labels(
     folder: Path, *, since: str = "", until: str = END, ids: Collection[str] | None = None
 ) -> dict[str, TrueLabel]:
-    """Labels that arrived with since < time <= until, by prediction id; the latest one counts."""
+    """Labels that arrived with since < time <= until, by prediction id: the one that counts."""
     found: dict[str, TrueLabel] = {}
     for label in _arrivals(folder, since, until, ids):
         known = found.get(label.id)
-        if known is None or known.time <= label.time:
+        if known is None or known.order <= label.order:
             found[label.id] = label
     return found
 
@@ -118,11 +123,11 @@ def label_history(
     until: str = END,
     ids: Collection[str] | None = None,
 ) -> dict[str, list[TrueLabel]]:
-    """Every label of each id in the order of arrival, corrections included; the last one counts."""
+    """Every label of each id, corrections included, oldest first; the last one counts."""
     found: dict[str, list[TrueLabel]] = {}
     for label in _arrivals(folder, since, until, ids):
         found.setdefault(label.id, []).append(label)
-    return {key: sorted(each, key=lambda label: label.time) for key, each in found.items()}
+    return {key: sorted(each, key=lambda label: label.order) for key, each in found.items()}
 
 
 def labelled(
@@ -208,9 +213,17 @@ def _matched(
     for day in reversed(segments.days(place, since, until)):
         while arrived and arrived[-1] >= _day_before(day):  # none arrives before its prediction
             later, truths = truths, _labels_of_day(told.parent, arrived.pop(), until)
-            truths.update(later)
+            _update(truths, later)
         read = rotation.read(place, day, since=since, until=until, ids=truths, is_keys=is_keys)
         yield list(chain.from_iterable(read)), truths
+
+
+def _update(truths: dict[str, TrueLabel], later: dict[str, TrueLabel]) -> None:
+    """With labels of a later day; one that is true of an earlier moment changes nothing."""
+    for key, label in later.items():
+        known = truths.get(key)
+        if known is None or known.order <= label.order:
+            truths[key] = label
 
 
 def _arrivals(

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 TEXTS = ("id", "time", "server", "model", "route", "request_id", "caller")
 PARTS = ("inputs", "outputs")
 Wanted = Callable[[str, str], bool]
+Found = TypeVar("Found")
 
 
 def rotate(folder: Path) -> int:
@@ -60,19 +61,37 @@ def read(
     def is_wanted(key: str, time: str) -> bool:
         return since < time <= until and (ids is None or key in ids)
 
+    return each(
+        folder,
+        day,
+        "",
+        of_segment=lambda path: _of_segment(path, is_wanted),
+        of_parquet=lambda path: _of_parquet(path, is_wanted, is_keys),
+    )
+
+
+def each(
+    folder: Path,
+    day: str,
+    since: str,
+    *,
+    of_segment: Callable[[Path], Iterator[Found]],
+    of_parquet: Callable[[Path], Iterator[Found]],
+) -> Iterator[Found]:
+    """What the readers find in the day's files, each row once; see segments.touched for `since`."""
     raw = sorted((folder / day).glob("*.jsonl"))
     # Listed after the raw ones: what is compacted in between is in one of the two lists.
     packed = sorted((folder / f"date={day}").glob("*/*.parquet"))
     known = {path.stem for path in raw}
-    for path in raw:
+    for path in segments.touched(raw, since):
         try:
-            yield from _of_segment(path, is_wanted)
+            yield from of_segment(path)
         except FileNotFoundError:  # it has been compacted since
             for part in (folder / f"date={day}").glob(f"*/{path.stem}.parquet"):
-                yield from _of_parquet(part, is_wanted, is_keys)
-    for path in packed:
+                yield from of_parquet(part)
+    for path in segments.touched(packed, since):
         if path.stem not in known:
-            yield from _of_parquet(path, is_wanted, is_keys)
+            yield from of_parquet(path)
 
 
 def _of_segment(path: Path, is_wanted: Wanted) -> Iterator[list[Line]]:
@@ -104,13 +123,19 @@ def _line(row: Line, version: int) -> Line:
     return line | {"version": version}
 
 
-def _compact(folder: Path, path: Path) -> int:
+def parsed(path: Path) -> dict[int, Any]:
+    """A segment's rows as a table for each version. Raises FileNotFoundError."""
     content = path.read_bytes()
     content = content[: content.rfind(b"\n") + 1]
     tables = _as_written(content) if content else {}
+    return _line_by_line(path) if tables is None else tables
+
+
+def _compact(folder: Path, path: Path) -> int:
     day, rows = folder / f"date={path.parent.name}", 0
-    for version, table in (_line_by_line(path) if tables is None else tables).items():
-        rows_at_once = max(1, segments.CHUNK_BYTES * len(table) // len(content))
+    size = path.stat().st_size
+    for version, table in parsed(path).items():
+        rows_at_once = max(1, segments.CHUNK_BYTES * len(table) // size)
         _write(day / f"version={version}" / f"{path.stem}.parquet", table, rows_at_once)
         rows += len(table)
     path.unlink()
@@ -129,7 +154,7 @@ def _as_written(content: bytes) -> dict[int, Any] | None:
 
     try:
         first = orjson.loads(content[: content.index(b"\n")])
-        types = {"version": pa.int64()} | {part: _type(first[part]) for part in PARTS}
+        types = {"version": pa.int64()} | {part: type_of(first[part]) for part in PARTS}
         table = _parsed(content, types, "error")
         versions = compute.min_max(table["version"]).as_py()
     except (ValueError, KeyError, TypeError):  # ArrowInvalid is a ValueError
@@ -164,7 +189,7 @@ def _mixed(lines: Sequence[bytes], seen: Line) -> Any:
     import pyarrow as pa
 
     try:
-        return _parsed(b"".join(lines), {part: _type(seen[part]) for part in PARTS}, "ignore")
+        return _parsed(b"".join(lines), {part: type_of(seen[part]) for part in PARTS}, "ignore")
     except pa.ArrowInvalid:
         texts = dict.fromkeys(PARTS, pa.string())
         return _parsed(b"".join(map(_as_text, lines)), texts, "ignore")
@@ -191,14 +216,14 @@ def _parsed(content: bytes, types: dict[str, Any], unexpected: str) -> Any:
     return table.drop_columns(empty)
 
 
-def _type(value: Any) -> Any:
+def type_of(value: Any) -> Any:
     """The Arrow type of a value, where null is a number that is missing."""
     import pyarrow as pa
 
     if isinstance(value, dict):
-        return pa.struct([(name, _type(one)) for name, one in value.items()])
+        return pa.struct([(name, type_of(one)) for name, one in value.items()])
     if isinstance(value, list):
-        return pa.list_(_type(next((one for one in value if one is not None), None)))
+        return pa.list_(type_of(next((one for one in value if one is not None), None)))
     if isinstance(value, bool):
         return pa.bool_()
     if isinstance(value, str):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import math
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ CHUNK_BYTES = 4 * 2**20
 SEGMENT_SECONDS = 900.0
 SYNC_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
+SLACK_SECONDS = 300.0  # clocks of several machines may differ
 
 
 class Writer:
@@ -152,6 +155,19 @@ def days(folder: Path, since: str, until: str) -> list[str]:
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else iter(())
     found = {name.removeprefix("date=") for name in names}
     return sorted(day for day in found if since[:10] <= day <= until[:10])
+
+
+def touched(paths: Iterable[Path], since: str) -> list[Path]:
+    """Those of the files that may have lines with moments after `since`: none is written before."""
+    earliest = datetime.fromisoformat(since).timestamp() - SLACK_SECONDS if since else 0.0
+    return [path for path in paths if _written(path) >= earliest]
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # it has been compacted since: its reader looks for that
+        return math.inf
 
 
 def chunks(path: Path) -> Iterator[list[Line]]:

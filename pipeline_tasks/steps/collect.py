@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import Counter
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import label_source, logged, observations, rows
+from pydantic import ValidationError
+
+from pipeline_tasks import (
+    cohorts,
+    joining,
+    label_source,
+    logged,
+    logged_arrays,
+    observations,
+    rows,
+    service_facts,
+)
+from pipeline_tasks.cohorts import Looked
 from pipeline_tasks.core import clock, registry
-from pipeline_tasks.core.errors import PipelineError, TransientError
-from pipeline_tasks.core.values import Champion, MonitoringRecord, Ref, Scalar
-from pipeline_tasks.observations import Prediction, TrueLabel
+from pipeline_tasks.core.errors import PipelineError
+from pipeline_tasks.core.store import write_text
+from pipeline_tasks.core.values import Champion, Frozen, Ref, Scalar
+from pipeline_tasks.joining import Joined
+from pipeline_tasks.logged_arrays import Sample
+from pipeline_tasks.observations import arrow, columns
+from pipeline_tasks.observations.columns import Group
 from pipeline_tasks.run import Run, step
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-BATCH_ROWS = 5_000
 MAXIMUM_ROWS = 100_000
 Facts = dict[str, Scalar]
 
@@ -26,31 +47,71 @@ Facts = dict[str, Scalar]
 def collect(run: Run) -> Ref:
     """Join new predictions of the champion with the labels that have arrived.
 
-    Writes the artifact `window`: window.npz (inputs by column, `_answer`, `_latency_ms`; of more
-    than 100,000 rows a uniform sample), labelled.npz (`_truth`: class indices, or numbers, and
-    `_answer`) and window.json (counts, times, the server's memory and whether it answers).
-    `_answer`: see rows.answers. Closed segments of the log become Parquet, and servers are told
-    what the pipeline file says about logging. A label source that cannot be read stops nothing
-    else: `label_source_error` says why.
+    Writes the artifact `window`. window.npz: the new predictions in the order of their times, their
+    inputs by column, `_answer`, `_time_ms` and `_latency_ms`. labelled.npz: those that are judged
+    now, the same with `_truth` (class indices, or numbers) and without the latency. Of more than
+    100,000 rows each is a uniform sample. `_answer`: see logged_arrays.answers. window.json: the
+    counts below, completeness, and how the server does (see service_facts). cohorts.json: the
+    champion's predictions by hour, and how many have a label.
+
+    Counted of the labels since the last look, by the moment that each is true of, which is its
+    arrival unless it was told:
+    duplicate: says what is known already. corrected: something else, of a later moment; it counts,
+    and the earlier one stays in the history. conflicting: something else of the same moment; the
+    last to arrive counts. outdated: something else of an earlier moment; it changes nothing.
+    late: its prediction, or with `matures_after_minutes` its cohort, was judged in an earlier look.
+    Without that setting it is judged now, with it never; runs train on it either way.
+    orphaned: no prediction with its id was logged; unsampled: because its request was left out.
+
+    A run that is retried looks at the same time again. Closed segments of the log become Parquet,
+    and servers are told what the pipeline file says about logging. A label source that cannot be
+    read stops nothing else: `label_source_error` says why.
     """
     champion = run.store.champion(run.config.name)
     _tell_servers(run)
-    told = _label_source(run)
-    until = clock.text(clock.now())
+    begun = _begun(run)
     _tidy(run)
     marks = _marks(run, champion)
-    window = _Window(run, champion, marks.prediction)
-    for batch in _batches(run, marks.prediction, until):
-        window.add(batch)
-    joined = _join(run, champion, marks, until)
-    facts = window.facts() | joined.facts | told | _service(run)
-    facts["label_completeness"] = _completeness(marks, facts)
+    before = cohorts.looked(run, champion, max(marks.prediction, marks.label))
+    window = _window(run, champion, marks, before, begun.until)
+    joined = _join(run, champion, marks, before, begun.until)
+    after = cohorts.counted(
+        before, until=begun.until, predictions=window.by_cohort, labelled=joined.first
+    )
+    server, after = service_facts.service(run, after)
+    after = _with_moments(run, champion, after, joined)
+    judged, labelled = _judged(run, marks, after, joined, begun.until)
+    arrays: Any = window.arrays()
+    facts = window.facts() | joined.facts() | judged | begun.told | server
+    facts |= service_facts.latencies(arrays["_latency_ms"])
+    facts |= service_facts.ages(after, begun.until)
     with run.write("window") as draft:
-        rows.write_arrays(draft.folder / "window.npz", window.arrays())
-        rows.write_arrays(draft.folder / "labelled.npz", _labelled(run, joined.pairs))
+        rows.write_arrays(draft.folder / "window.npz", arrays)
+        rows.write_arrays(draft.folder / "labelled.npz", labelled)
         (draft.folder / "window.json").write_text(json.dumps(facts, indent=1))
+        (draft.folder / "cohorts.json").write_text(cohorts.shown(after.cohorts))
         draft.summary |= facts
+    needed = cohorts.needed(after.cohorts, marks.label)
+    cohorts.keep(run, before, after.model_copy(update={"cohorts": needed}))
     return draft.done()
+
+
+class _Begun(Frozen):
+    """What a run that is retried must not do again: take the time, and the source's new labels."""
+
+    until: str
+    told: Facts
+
+
+def _begun(run: Run) -> _Begun:
+    path = run.store.scratch(run.config.name, run.id, "collect") / "begun.json"
+    try:
+        return _Begun.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        told = _label_source(run)
+        begun = _Begun(until=clock.text(clock.now()), told=told)
+        write_text(path, begun.model_dump_json())
+        return begun
 
 
 def _tell_servers(run: Run) -> None:
@@ -87,56 +148,58 @@ def _tidy(run: Run) -> None:
 
 @dataclass(frozen=True)
 class _Marks:
-    """Up to where the champion's predictions and labels have been judged, in which looks."""
+    """Up to where the champion's predictions and labels have been judged.
+
+    label: up to when labels had arrived, or, where predictions have to mature, up to which of them.
+    """
 
     prediction: str = ""
     label: str = ""
-    judged: Sequence[MonitoringRecord] = ()
 
 
 def _marks(run: Run, champion: Champion | None) -> _Marks:
     if champion is None:
         return _Marks()
-    records = run.store.monitoring(run.config.name)
-    mine = [one for one in records if one.version == champion.version and one.id != run.id]
+    start = champion.promoted_at
+    records = takewhile(lambda one: one.id != run.id, run.store.monitoring(run.config.name))
+    mine = [one for one in records if one.version == champion.version]
     if not mine:
-        return _Marks(champion.promoted_at, champion.promoted_at)
-    return _Marks(mine[-1].prediction_watermark, mine[-1].label_watermark, mine)
-
-
-def _batches(run: Run, since: str, until: str) -> Iterator[list[Prediction]]:
-    folder = run.store.observations(run.config.name)
-    found = observations.predictions(folder, since=since, until=until)
-    while batch := list(islice(found, BATCH_ROWS)):
-        yield batch
+        return _Marks(start, start)
+    return _Marks(max(start, mine[-1].prediction_watermark), max(start, mine[-1].label_watermark))
 
 
 class _Window:
-    """The champion's predictions as arrays, batch by batch, with a largest number of rows."""
+    """The champion's predictions since the last window, group by group: counts, and a sample."""
 
-    def __init__(self, run: Run, champion: Champion | None, since: str) -> None:
-        import numpy as np
-
-        self._run = run
+    def __init__(self, run: Run, champion: Champion | None, marks: _Marks, looked: str) -> None:
+        self._config, self._looked = run.config, looked
         self._version = champion.version if champion else None
-        self._random = np.random.default_rng(0)
-        self._parts: list[rows.Arrays] = []
+        nothing = {"_latency_ms": _latencies()}
+        self._sample = Sample(logged_arrays.empty(run.config) | nothing, MAXIMUM_ROWS)
         self._rows = self._others = 0
         self._answered = 0.0
-        self._latest = since
-        self.add(())
+        self._since = self._latest = marks.prediction
+        self.by_cohort: Counter[str] = Counter()
 
-    def add(self, batch: Sequence[Prediction]) -> None:
-        """Take those of the batch that the champion answered."""
-        mine = [one for one in batch if one.version == self._version]
-        self._others += len(batch) - len(mine)
-        self._rows += len(mine)
-        self._answered += sum(1 / one.share for one in mine)
-        self._latest = max([self._latest, *(one.time for one in mine)])
-        arrays = _arrays(self._run, mine)
-        self._parts.append(arrays | {"_order": self._random.random(len(mine))})
-        if sum(len(part["_latency_ms"]) for part in self._parts) > 2 * MAXIMUM_ROWS:
-            self._parts = [self._thinned()]
+    def add(self, group: Group, until: str) -> None:
+        """Take the group's rows since the last window, if the champion answered them."""
+        is_new = group.between(self._since, until)
+        if group.version != self._version:
+            self._others += int(is_new.sum())
+        elif is_new.any():
+            table = group.whole().filter(arrow.mask(is_new))
+            self._count(table)
+            arrays = logged_arrays.taken(table, group.version, self._config)
+            self._sample.add(arrays | {"_latency_ms": _latencies(table)})
+
+    def _count(self, table: Any) -> None:
+        from pyarrow import compute
+
+        self._rows += len(table)
+        self._answered += float((1 / logged_arrays.floats(table, "share", 1.0)).sum())
+        self._latest = max(self._latest, compute.max(table["time"]).as_py())
+        uncounted = compute.greater(table["time"], arrow.text(self._looked))
+        self.by_cohort.update(cohorts.by_hour(table["time"].filter(uncounted)))
 
     def facts(self) -> Facts:
         """Counts and times. answered: with what sampling left out of the log, by its share."""
@@ -150,135 +213,64 @@ class _Window:
 
     def arrays(self) -> rows.Arrays:
         """The window's arrays."""
-        found = self._thinned()
-        del found["_order"]
-        return found
-
-    def _thinned(self) -> rows.Arrays:
-        """At most the largest number of rows: those with the least random numbers."""
-        import numpy as np
-
-        parts = [part for part in self._parts if len(part["_order"])] or self._parts[:1]
-        shared = set.intersection(*(set(part) for part in parts))  # a column may not be sent yet
-        whole = {
-            name: np.concatenate([part[name] for part in parts])
-            for name in parts[0]
-            if name in shared
-        }
-        if len(whole["_order"]) <= MAXIMUM_ROWS:
-            return whole
-        chosen = np.argpartition(whole["_order"], MAXIMUM_ROWS)[:MAXIMUM_ROWS]
-        return {name: values[chosen] for name, values in whole.items()}
+        return self._sample.arrays()
 
 
-def _arrays(run: Run, found: Sequence[Prediction]) -> rows.Arrays:
+def _latencies(table: Any = None) -> NDArray[np.float64]:
     import numpy as np
 
-    return rows.input_arrays(found, run.config) | {
-        "_answer": rows.answers(found, run.config),
-        "_latency_ms": np.array([one.latency_ms for one in found], dtype=np.float64),
-    }
+    return np.empty(0) if table is None else logged_arrays.floats(table, "latency_ms", math.nan)
 
 
-@dataclass(frozen=True)
-class _Joined:
-    """The champion's predictions with labels that are news, and what else arrived."""
+def _window(
+    run: Run, champion: Champion | None, marks: _Marks, before: Looked, until: str
+) -> _Window:
+    window = _Window(run, champion, marks, before.until)
+    folder = run.store.observations(run.config.name) / observations.PREDICTIONS
+    for group in columns.groups(folder, [(marks.prediction, until)]):
+        window.add(group, until)
+    return window
 
-    pairs: Sequence[tuple[Prediction, TrueLabel]]
-    facts: Facts
 
-
-def _join(run: Run, champion: Champion | None, marks: _Marks, until: str) -> _Joined:
-    """Labels since the mark that say something new, with their predictions.
-
-    orphaned: no prediction with their id was logged; unsampled: because their request was not
-    among those that are. late: their predictions were judged, without a label, in an earlier look.
-    """
+def _join(run: Run, champion: Champion | None, marks: _Marks, before: Looked, until: str) -> Joined:
+    if champion is None:
+        return joining.nothing(run.config)
+    matured = cohorts.matured(run.config.monitoring, until)
+    is_waiting = bool(matured) and matured <= marks.label
+    times = joining.Times(
+        looked=before.until,
+        judged=before.until if is_waiting else marks.label,
+        late=marks.label if matured else marks.prediction,
+        matured=matured,
+        until=until,
+    )
     folder = run.store.observations(run.config.name)
-    arrived = observations.labels(folder, since=marks.label, until=until) if champion else {}
-    history = observations.label_history(folder, until=until, ids=arrived)
-    news = {key: label for key, label in arrived.items() if _is_news(history[key], marks.label)}
-    found = list(_asked(run, champion, news, until)) if champion else []
-    mine = [one for one in found if champion and one.version == champion.version]
-    pairs = [(one, news[one.id]) for one in mine if champion and one.time > champion.promoted_at]
-    missing = news.keys() - {one.id for one in found}
-    unsampled = {key for key in missing if not run.config.logged.has(key.rpartition("-")[0])}
-    first = [one for one, label in pairs if history[one.id][0].time > marks.label]
-    facts: Facts = {
-        "labelled": len(pairs),
-        "labelled_first": len(first),
-        "label_watermark": max((label.time for _, label in pairs), default=marks.label),
-        "labels_arrived": len(arrived),
-        "labels_of_other_versions": len(found) - len(pairs),
-        "labels_late": sum(one.time <= marks.prediction for one, _ in pairs),
-        "labels_orphaned": len(missing) - len(unsampled),
-        "labels_unsampled": len(unsampled),
-    }
-    return _Joined(pairs, facts | _changes(history, marks.label))
+    return joining.Join(run.config, champion, times, MAXIMUM_ROWS).go_through(folder)
 
 
-def _is_news(history: Sequence[TrueLabel], mark: str) -> bool:
-    """The label that counts now is not the one that counted at the mark."""
-    judged = [one for one in history if one.time <= mark]
-    return not judged or judged[-1].label != history[-1].label
+def _with_moments(run: Run, champion: Champion | None, after: Looked, joined: Joined) -> Looked:
+    moments = {"newest_label_at": max(after.newest_label_at, joined.newest)}
+    if champion and not after.prepared_at:
+        moments["prepared_at"] = service_facts.prepared_at(run, champion)
+    return after.model_copy(update=moments)
 
 
-def _changes(history: Mapping[str, Sequence[TrueLabel]], mark: str) -> Facts:
-    """How many labels since the mark said the same again, and how many something else."""
-    again = [
-        before.label == label.label
-        for each in history.values()
-        for before, label in pairwise(each)
-        if label.time > mark
-    ]
-    return {"labels_repeated": sum(again), "labels_corrected": len(again) - sum(again)}
+def _judged(
+    run: Run, marks: _Marks, after: Looked, joined: Joined, until: str
+) -> tuple[Facts, rows.Arrays]:
+    """What is judged: the rows of the cohorts that are complete enough, and how many they are."""
+    import numpy as np
 
-
-def _asked(
-    run: Run, champion: Champion, labels: Mapping[str, TrueLabel], until: str
-) -> Iterator[Prediction]:
-    """The predictions with these ids; of an id that tells no day, since the last promotion."""
-    folder = run.store.observations(run.config.name)
-    dated = {key for key in labels if observations.day_range(key)}
-    groups = [("", dated), (champion.promoted_at, labels.keys() - dated)]
-    for since, ids in groups:
-        if ids:
-            found = observations.predictions(folder, since=since, until=until, ids=ids)
-            yield from (one._replace(inputs={}) for one in found)
-
-
-def _completeness(marks: _Marks, facts: Facts) -> float | None:
-    """The share of the champion's logged predictions so far that have a label."""
-    judged = [one.numbers for one in marks.judged if _is_used_up(one, "prediction")]
-    labelled = [one.numbers for one in marks.judged if _is_used_up(one, "label")]
-    answers = sum(int(one.get("predictions") or 0) for one in [*judged, facts])
-    known = sum(int(one.get("labelled_first") or 0) for one in [*labelled, facts])
-    return round(min(1.0, known / answers), 4) if answers else None
-
-
-def _is_used_up(record: MonitoringRecord, kind: str) -> bool:
-    """The next window began after this one, rather than with it."""
-    mark: str = getattr(record, f"{kind}_watermark")
-    return record.numbers.get(f"{kind}_watermark") == mark
-
-
-def _labelled(run: Run, joined: Sequence[tuple[Prediction, TrueLabel]]) -> rows.Arrays:
-    """Rows whose label is one that the model may answer; others cannot be right or wrong."""
-    known = [(one, label) for one, label in joined if run.config.label.knows(label.label)]
+    settings = run.config.monitoring
+    matured = cohorts.matured(settings, until)
+    mature = [one for one in after.cohorts if marks.label < one.end <= matured]
+    poor = [one.hour for one in mature if one.completeness < settings.minimum_completeness]
+    arrays = joined.sample.arrays()
+    is_kept = ~np.isin(arrays.pop(joining.COHORT), poor)
     return {
-        "_truth": rows.truths([label.label for _, label in known], run.config),
-        "_answer": rows.answers([one for one, _ in known], run.config),
-    }
-
-
-def _service(run: Run) -> Facts:
-    if run.config.target.kind != "model_server":
-        return {"server_is_answering": None, "server_memory_mb": None}
-    from pipeline_tasks.serving.client import Client
-
-    try:
-        with Client(run.server) as client:
-            megabytes = client.memory_bytes() / 1e6
-    except TransientError:
-        return {"server_is_answering": False, "server_memory_mb": None}
-    return {"server_is_answering": True, "server_memory_mb": round(megabytes, 1)}
+        "labelled": sum(count for hour, count in joined.judged.items() if hour not in poor),
+        "label_watermark": max(marks.label, matured or joined.latest),
+        "label_completeness": after.completeness,
+        "cohorts_matured": len(mature) if matured else None,
+        "cohorts_incomplete": len(poor) if matured else None,
+    }, {name: values[is_kept] for name, values in arrays.items()}

@@ -103,11 +103,17 @@ def test_late_repeated_corrected_and_orphaned_labels_are_counted(told):
     ids = told.ask(40)
     told.tell(dict.fromkeys(ids[:20], 1) | {"nobody-0": 1, f"{new_id()}-0": 1})
     facts = told.collect("first")
-    assert picked(facts, "arrived", "orphaned", "late", "repeated", "corrected") == (22, 2, 0, 0, 0)
+    assert picked(facts, "arrived", "orphaned", "late", "duplicate", "corrected") == (
+        22,
+        2,
+        0,
+        0,
+        0,
+    )
     assert (facts["labelled"], facts["label_completeness"]) == (20, 0.5)
     told.tell(dict.fromkeys(ids[20:], 0) | dict.fromkeys(ids[:5], 1) | dict.fromkeys(ids[5:9], 0))
     facts = told.collect("second")
-    assert picked(facts, "arrived", "orphaned", "repeated", "corrected") == (29, 0, 5, 4)
+    assert picked(facts, "arrived", "orphaned", "duplicate", "corrected") == (29, 0, 5, 4)
     assert picked(facts, "late") == (24,)
     assert (facts["labelled"], facts["labelled_first"]) == (24, 20)
     assert facts["label_completeness"] == 1.0
@@ -132,7 +138,6 @@ def test_a_sample_is_counted_as_what_it_stands_for_and_its_labels_are_no_orphans
 
 
 def test_a_window_of_very_many_rows_is_a_uniform_sample_of_them(told, monkeypatch):
-    monkeypatch.setattr(collect, "BATCH_ROWS", 30)
     monkeypatch.setattr(collect, "MAXIMUM_ROWS", 50)
     told.ask(400)
     run = told.made.run("look")
@@ -207,7 +212,7 @@ def test_labels_of_a_file_are_taken_once_and_what_is_added_to_it_later(tmp_path,
     first: list[tuple[object, ...]] = [(one, 1, at) for one in ids[:30]]
     write_csv(path, *first, *first[:3], header="prediction,truth,at")
     assert source_facts(facts := told.collect("first")) == (33, 30, 0)
-    assert (facts["labelled"], facts["labels_repeated"]) == (30, 0)
+    assert (facts["labelled"], facts["labels_duplicate"]) == (30, 0)
     assert source_facts(told.collect("same")) == (0, 0, 0)
     later = (ids[0], 0, "2026-03-05T15:00:00+01:00")
     write_csv(
