@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from pipeline_tasks import label_source, logged, observations, rows
+from pipeline_tasks import drifting, label_source, logged, observations, rows
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.errors import PipelineError, TransientError
 from pipeline_tasks.core.values import Champion, MonitoringRecord, Ref, Scalar
@@ -27,8 +27,9 @@ def collect(run: Run) -> Ref:
     """Join new predictions of the champion with the labels that have arrived.
 
     Writes the artifact `window`: window.npz (inputs by column, `_answer`, `_latency_ms`; of more
-    than 100,000 rows a uniform sample), labelled.npz (`_truth`: class indices, or numbers, and
-    `_answer`) and window.json (counts, times, the server's memory and whether it answers).
+    than 100,000 rows a uniform sample), labelled.npz (`_truth`: class indices, or numbers,
+    `_answer`, and the columns that are sliced), counts.json (all of the window's rows, counted in the champion's reference) and
+    window.json (counts, times, the server's memory and whether it answers).
     `_answer`: see rows.answers. Closed segments of the log become Parquet, and servers are told
     what the pipeline file says about logging. A label source that cannot be read stops nothing
     else: `label_source_error` says why.
@@ -47,6 +48,7 @@ def collect(run: Run) -> Ref:
     facts["label_completeness"] = _completeness(marks, facts)
     with run.write("window") as draft:
         rows.write_arrays(draft.folder / "window.npz", window.arrays())
+        window.counted.write(draft.folder)
         rows.write_arrays(draft.folder / "labelled.npz", _labelled(run, joined.pairs))
         (draft.folder / "window.json").write_text(json.dumps(facts, indent=1))
         draft.summary |= facts
@@ -119,6 +121,7 @@ class _Window:
 
         self._run = run
         self._version = champion.version if champion else None
+        self.counted = drifting.Counting(run, champion)
         self._random = np.random.default_rng(0)
         self._parts: list[rows.Arrays] = []
         self._rows = self._others = 0
@@ -134,6 +137,7 @@ class _Window:
         self._answered += sum(1 / one.share for one in mine)
         self._latest = max([self._latest, *(one.time for one in mine)])
         arrays = _arrays(self._run, mine)
+        self.counted.add(arrays)
         self._parts.append(arrays | {"_order": self._random.random(len(mine))})
         if sum(len(part["_latency_ms"]) for part in self._parts) > 2 * MAXIMUM_ROWS:
             self._parts = [self._thinned()]
@@ -244,7 +248,12 @@ def _asked(
     for since, ids in groups:
         if ids:
             found = observations.predictions(folder, since=since, until=until, ids=ids)
-            yield from (one._replace(inputs={}) for one in found)
+            yield from (one._replace(inputs=_sliced(run, one)) for one in found)
+
+
+def _sliced(run: Run, asked: Prediction) -> dict[str, object]:
+    names = run.config.evaluation.slices
+    return {name: asked.inputs[name] for name in names if name in asked.inputs}
 
 
 def _completeness(marks: _Marks, facts: Facts) -> float | None:
@@ -265,7 +274,8 @@ def _is_used_up(record: MonitoringRecord, kind: str) -> bool:
 def _labelled(run: Run, joined: Sequence[tuple[Prediction, TrueLabel]]) -> rows.Arrays:
     """Rows whose label is one that the model may answer; others cannot be right or wrong."""
     known = [(one, label) for one, label in joined if run.config.label.knows(label.label)]
-    return {
+    columns = rows.input_arrays([one for one, _ in known], run.config)
+    return {name: columns[name] for name in run.config.evaluation.slices if name in columns} | {
         "_truth": rows.truths([label.label for _, label in known], run.config),
         "_answer": rows.answers([one for one, _ in known], run.config),
     }

@@ -11,7 +11,7 @@ import pytest
 
 from bench.streams import autocorrelated, independent
 from pipeline_tasks.decisions.drift import drift
-from pipeline_tasks.summaries.block_bootstrap import Params, Summary, compare, summarise, tally
+from pipeline_tasks.detectors.block_bootstrap import Params, Summary, compare, summarise, tally
 
 PARAMS = Params()
 WORDS = np.array(["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog"])
@@ -222,7 +222,7 @@ def test_a_look_imports_no_scipy(summary, tmp_path):
     (tmp_path / "summary.json").write_text(summary.model_dump_json())
     code = (
         "import sys, pathlib, numpy as np\n"
-        "from pipeline_tasks.summaries import block_bootstrap as d\n"
+        "from pipeline_tasks.detectors import block_bootstrap as d\n"
         "s = d.Summary.model_validate_json(pathlib.Path(sys.argv[1]).read_text())\n"
         "rows = dict(age=np.zeros(200, 'f4'), plan=np.full(200, 'plus'), key=np.full(200, 'u1'),\n"
         "            note=np.full(200, 'fox', dtype=object))\n"
