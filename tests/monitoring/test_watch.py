@@ -289,17 +289,27 @@ def test_doubt_of_the_model_itself_is_no_reason_to_act(production):
     assert record.numbers["estimated"] < production.report(record)["estimated"]["expected"] - 0.05
 
 
-def test_a_drop_that_no_window_shows_for_certain_is_seen_by_the_charts(production):
-    records = []
-    for seed in range(60, 68):
-        production.tell(production.say(100, seed=seed, wrong=0.17))
-        records.append(production.look(f"look {seed}"))
-    last = production.report(records[-1])
-    assert causes(records[-1]) == {"quality"}
-    assert not any(reason.startswith("accuracy 0") for reason in records[-1].verdict.reasons)
-    assert any("by chance once in" in reason for reason in records[-1].verdict.reasons)
-    assert last["charts"]["state"]["rows"] == 800
-    assert [one["name"] for one in last["charts"]["said"]] == ["EWMA", "ADWIN"]
+def test_charts_of_errors_go_on_from_look_to_look(tmp_path):
+    production = Production(tmp_path, split={"validation": 0.3, "test": 0.3})
+    for seed in range(60, 65):
+        production.tell(production.say(100, seed=seed, wrong=0.3))
+        record = production.look(f"look {seed}")
+    charts = production.report(record)["charts"]
+    assert causes(record) == {"quality"}
+    assert charts["state"]["rows"] == 500
+    assert [(one["name"], one["is_alarm"]) for one in charts["said"]] == [
+        ("EWMA", True),
+        ("ADWIN", True),
+    ]
+    reasons = "; ".join(record.verdict.reasons)
+    assert "on an EWMA chart of 500 labelled rows" in reasons
+    assert "by chance once in 12,000 rows at most" in reasons
+    assert "has risen by ADWIN" in reasons
+    production.tell(production.say(40, seed=65))
+    waiting = production.look("too few to be judged")
+    assert production.report(waiting)["charts"]["said"] == []
+    production.tell(production.say(70, seed=66))
+    assert production.report(production.look("enough"))["charts"]["state"]["rows"] == 610
 
 
 def test_a_look_that_is_retried_says_the_same(production):
