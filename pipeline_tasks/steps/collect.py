@@ -30,9 +30,9 @@ def collect(run: Run) -> Ref:
     than 100,000 rows a uniform sample), labelled.npz (`_truth`: class indices, or numbers,
     `_answer`, and the columns that are sliced), counts.json (all of the window's rows, counted in
     the champion's reference) and window.json (counts, times, the server's memory and whether it
-    answers). `_answer`: see rows.answers. Closed segments of the log become Parquet, and servers are told
-    what the pipeline file says about logging. A label source that cannot be read stops nothing
-    else: `label_source_error` says why.
+    answers). `_answer`: see rows.answers. Closed segments of the log become Parquet, and servers
+    are told what the pipeline file says about logging. A label source that cannot be read stops
+    nothing else: `label_source_error` says why.
     """
     champion = run.store.champion(run.config.name)
     _tell_servers(run)
