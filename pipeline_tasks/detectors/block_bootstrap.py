@@ -19,7 +19,7 @@ from pipeline_tasks.summaries.calibration import (
     surprise,
     unit_rows,
 )
-from pipeline_tasks.summaries.cells import Aspect, Cells, Numbers, Placed, Texts
+from pipeline_tasks.summaries.cells import Aspect, Cells, Placed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,6 +117,11 @@ class Finding(Frozen):
         return self.is_enough and self.statistic > self.threshold and self.effect >= self.floor
 
     @property
+    def strength(self) -> float:
+        """How far both are beyond what alarms, the lesser of the two: above 1 it is drift."""
+        return min(self.statistic / self.threshold, self.effect / self.floor)
+
+    @property
     def name(self) -> str:
         """The feature, and what of it where it is not its values."""
         return self.feature if self.aspect == "values" else f"{self.feature} {self.aspect}"
@@ -208,7 +213,7 @@ def _looks(params: Params, summary: Summary, window: Window, other: Window) -> I
             counts = distance.taken(aspect, mine), distance.taken(aspect, theirs)
             law = summary.calibration.laws[_key(name, aspect)]
             deviance = float(distance.deviance(*counts, is_ordered=aspect.is_ordered))
-            effect, unit = _effect(one, aspect, *counts)
+            effect, unit = distance.effect(one, aspect, *counts)
             yield Finding(
                 feature=name,
                 aspect=aspect.name,
@@ -234,21 +239,6 @@ def _surprise(law: Law, deviance: float, rows: int, other_rows: int) -> float:
     alike, high, fold = law.at(smaller)
     stretched = 1 + law.at(larger)[0] / larger / (alike / smaller)
     return max(0.0, float(surprise(smaller * deviance / stretched, high, fold)))
-
-
-def _effect(
-    one: Cells, aspect: Aspect, new: NDArray[np.float32], old: NDArray[np.float32]
-) -> tuple[float, str]:
-    """How large the difference is, and in words."""
-    if not aspect.is_ordered:
-        changed = distance.changed(new, old)
-        return changed, f"{changed:.1%} of the {'words' if 'words' in aspect.name else 'rows'}"
-    numbers = one.lengths if isinstance(one, Texts) else one
-    edges = numbers.edges if isinstance(numbers, Numbers) else ()
-    gap, moved = distance.largest_gap(new, old), distance.movement(new, old, edges)
-    if moved >= gap:
-        return moved, f"{moved:.2f} interquartile ranges"
-    return gap, f"{gap:.1%} of the rows, across a value"
 
 
 def _by_unit(

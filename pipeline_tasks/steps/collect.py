@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
+from pydantic import JsonValue
+
 from pipeline_tasks import drifting, label_source, logged, observations, rows
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.errors import PipelineError, TransientError
@@ -251,7 +253,7 @@ def _asked(
             yield from (one._replace(inputs=_sliced(run, one)) for one in found)
 
 
-def _sliced(run: Run, asked: Prediction) -> dict[str, object]:
+def _sliced(run: Run, asked: Prediction) -> dict[str, JsonValue]:
     names = run.config.evaluation.slices
     return {name: asked.inputs[name] for name in names if name in asked.inputs}
 

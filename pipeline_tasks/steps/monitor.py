@@ -39,12 +39,13 @@ def monitor(run: Run, window: Ref) -> Ref:
     quality: metric, value, low, high (95 %), rows, promoted_value, ... or null; slices: the same by
     column and part; estimated: metric, value, low, high (95 % band), rows, expected (on held-out
     rows), or null; drift: the detector's findings, each with name, is_enough, is_drift, reason,
-    effect, floor (the least that matters), unit, bins, reference_shares, current_shares; drifted:
-    names of what has drifted in enough windows; charts: said (name, cause, is_alarm, reason) and
-    state, which the next look goes on from, or null; service: latencies in ms, memory in MB.
+    strength (above 1 it is drift), effect, floor (the least that matters), unit, bins,
+    reference_shares, current_shares; drifted: names of what has drifted in enough windows; charts:
+    said (name, cause, is_alarm, reason) and state, which the next look goes on from, or null;
+    service: latencies in ms, memory in MB.
 
     Its record's numbers have window.json's, and quality, quality_low, quality_high, estimated,
-    estimated_low, estimated_high, largest_drift (1 is the least that matters), largest_drift_of,
+    estimated_low, estimated_high, largest_drift (above 1 it is drift), largest_drift_of,
     drifted (how many in this window), compared, latency_p50_ms, _p95_ms, _p99_ms and rows.
     """
     folder = run.open(window)
@@ -175,9 +176,8 @@ def _hints(estimated: Estimated | None, of: tuple[str, float]) -> list[str]:
     if estimated is None:
         return []
     return [
-        f"{of[0]} estimated without labels {estimated.value:.4g} ({estimated.low:.4g} to "
-        f"{estimated.high:.4g}) on {estimated.rows} answers, {of[1]:.4g} on held-out rows; "
-        "no reason to act by itself"
+        f"beside: {of[0]} estimated without labels {estimated.value:.4g} ({estimated.low:.4g} to "
+        f"{estimated.high:.4g}) on {estimated.rows} answers, {of[1]:.4g} on held-out rows"
     ]
 
 

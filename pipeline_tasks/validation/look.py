@@ -45,11 +45,11 @@ class Look:
     def numbers(self) -> dict[str, Scalar]:
         """What a chart over many looks shows."""
         enough = [one for one in self.findings if one.is_enough]
-        largest = max(enough, key=lambda one: one.effect / one.floor, default=None)
+        largest = max(enough, key=lambda one: one.strength, default=None)
         return {
             **_ends("quality", self.quality),
             **_ends("estimated", self.estimated),
-            "largest_drift": round(largest.effect / largest.floor, 4) if largest else None,
+            "largest_drift": round(largest.strength, 4) if largest else None,
             "largest_drift_of": largest.name if largest else None,
             "drifted": sum(one.is_drift for one in enough),
             "compared": len(enough),
@@ -66,5 +66,5 @@ def _ends(name: str, found: Quality | Estimated | None) -> dict[str, Scalar]:
 
 
 def _shown(finding: Any) -> dict[str, Any]:
-    said = {"name": finding.name, "is_drift": finding.is_drift, "reason": finding.reason}
+    said = {key: getattr(finding, key) for key in ("name", "is_drift", "reason", "strength")}
     return {**finding.model_dump(mode="json"), **said}
