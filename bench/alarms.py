@@ -23,7 +23,7 @@ from bench.streams import FEATURES, STREAMS, Matrix, errors
 from bench.usual_alarms import USUAL, Usual, drops, usual
 from pipeline_tasks.decisions import adwin, control_charts
 from pipeline_tasks.decisions.drift import drift
-from pipeline_tasks.summaries import block_bootstrap as detector
+from pipeline_tasks.detectors import block_bootstrap as detector
 
 SEED = 1000
 REFERENCE, SIZES = 10_000, (100, 300, 1000, 10_000)

@@ -86,7 +86,7 @@ def _columns(name: str, rows: int, seed: int) -> Columns:
 
 def _ours(reference: Columns) -> Callable[[Columns], object]:
     """The summary is read from its JSON text at every look, as the step does."""
-    from pipeline_tasks.summaries import block_bootstrap as detector
+    from pipeline_tasks.detectors import block_bootstrap as detector
 
     params = detector.Params()
     kept = detector.summarise(params, reference).model_dump_json()

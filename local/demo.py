@@ -127,12 +127,18 @@ class _Loop:
         self._outcome.accuracy_before = round(share, 4)
         self._say(f"version {version} is right on {share:.1%} of fresh drifted digits")
         self._world.turn()
-        truth = traffic.send(self._client, drifted)
+        half = len(drifted) // 2
+        truth = traffic.send(self._client, drifted.part(slice(None, half)))
+        self._say(f"sent {half} drifted digits; nobody has said yet what they show")
+        self._show_verdict(self._monitor(since, half), "healthy")
+        since = clock.text(clock.now())
+        truth |= traffic.send(self._client, drifted.part(slice(half, None)))
         self._client.label(NAME, truth)
-        self._say(f"sent {len(truth)} drifted digits; their true labels have arrived")
-        record = self._monitor(since, len(truth))
+        self._say(f"sent {len(drifted) - half} more; the true labels of all have arrived")
+        record = self._monitor(since, len(drifted) - half)
         self._show_verdict(record, "degraded")
         _expect(record.verdict.is_yes, f"monitor did not notice: {record.verdict}")
+        _expect("drift" in record.causes, f"monitor saw no drift: {record.verdict}")
         self._alarm = record
 
     def _recover(self, judged: traffic.Digits, *, began: float) -> None:

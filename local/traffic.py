@@ -34,6 +34,10 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def part(self, rows: slice) -> Digits:
+        """Some of them."""
+        return Digits(self.images[rows], self.labels[rows])
+
 
 @dataclass(frozen=True)
 class Pools:

@@ -14,7 +14,7 @@ class Monitoring(Frozen):
     """What production must keep to, and how often it is looked at."""
 
     schedule: str = "*/15 * * * *"
-    detector: Annotated[Part, part_of("detectors")] = Part(kind="histogram")
+    detector: Annotated[Part, part_of("detectors")] = Part(kind="block_bootstrap")
     minimum_rows: int = Field(100, ge=1, description="Rows below which there is no verdict.")
     quality_drop: float = Field(
         0.05,

@@ -19,6 +19,7 @@ class Quality:
     has_answers: the model answered with numbers; a metric that is still NaN is not defined on these
     rows, such as ROC AUC where all are of one class. is_error: lower is better. has_unit: it is in
     the label's own unit. spread: the standard error of the difference; None for a share of rows.
+    low, high: the value's 95 % interval; None where it is not known.
     """
 
     metric: str
@@ -30,6 +31,8 @@ class Quality:
     is_error: bool = False
     has_unit: bool = False
     spread: float | None = None
+    low: float | None = None
+    high: float | None = None
 
     @property
     def is_defined(self) -> bool:
@@ -40,12 +43,20 @@ class Quality:
 
 @dataclass(frozen=True)
 class Drift:
-    """One feature's difference from the reference."""
+    """What decisions.drift says of the last windows, and what has drifted."""
 
-    feature: str
-    effect: float
-    p_value: float
-    is_drift: bool
+    verdict: Verdict
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Charted:
+    """What one control chart says; cause: what is wrong where it alarms."""
+
+    name: str
+    cause: str
+    is_alarm: bool
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class Service:
 
     is_answering: bool | None = None
     latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
     latency_p99_ms: float | None = None
     memory_mb: float | None = None
 
@@ -66,39 +78,57 @@ class Alarm:
     causes: tuple[str, ...]
 
 
+Judged = tuple[str, bool, str]
+
+
 def alarm(
     rules: Monitoring,
     *,
-    rows: int,
     quality: Quality | None,
-    drifts: Sequence[Drift],
-    service: Service,
+    drift: Drift,
+    charts: Sequence[Charted] = (),
+    service: Service = Service(),
+    hints: Sequence[str] = (),
 ) -> Alarm:
     """Degraded when quality fell, inputs or answers drifted, or the service misses its limits.
 
-    rows: predictions in the window. With fewer than the minimum, both of predictions and of
-    labelled rows, only the service is judged.
+    With fewer than the minimum of labelled rows, and too few predictions to look for drift, only
+    the service is judged. hints: what is worth saying beside, and never a reason to act.
     """
-    judged: list[tuple[str, bool, str]] = []
-    if quality and quality.rows >= rules.minimum_rows and quality.is_defined:
-        judged.append(("quality", *_judge_quality(rules, quality)))
-    if rows >= rules.minimum_rows:
-        judged.append(("drift", *_judge_drift(drifts)))
-    service_found = _judge_service(rules, service)
-    causes = tuple(dict.fromkeys(cause for cause, is_bad, _ in [*judged, *service_found] if is_bad))
-    reasons = [reason for cause, is_bad, reason in [*judged, *service_found] if is_bad]
+    judged = [*_of_quality(rules, quality), *_of_drift(drift), *map(_of_chart, charts)]
+    is_known = any(cause != "service" for cause, _, _ in judged)
+    judged += _of_service(rules, service)
+    causes = tuple(dict.fromkeys(cause for cause, is_bad, _ in judged if is_bad))
     if causes:
-        return Alarm(Verdict(answer=Answer.YES, reasons=tuple(reasons)), causes)
-    if not judged:
-        labelled = quality.rows if quality else 0
-        reason = (
-            f"{rows} predictions and {labelled} labelled rows since the last verdict, "
-            f"{rules.minimum_rows} of either needed"
-        )
-        few = (reason, *_undefined(quality))
-        return Alarm(Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=few), ())
-    good = tuple(reason for _, _, reason in [*judged, *service_found])
-    return Alarm(Verdict(answer=Answer.NO, reasons=(*good, *_undefined(quality))), ())
+        bad = [reason for _, is_bad, reason in judged if is_bad]
+        return Alarm(Verdict(answer=Answer.YES, reasons=(*bad, *hints)), causes)
+    good = [reason for _, _, reason in judged]
+    if is_known:
+        reasons = (*good, *_undefined(quality), *hints)
+        return Alarm(Verdict(answer=Answer.NO, reasons=reasons), ())
+    few = [*drift.verdict.reasons, _few_labelled(rules, quality), *_undefined(quality), *hints]
+    return Alarm(Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=tuple(few)), ())
+
+
+def _few_labelled(rules: Monitoring, quality: Quality | None) -> str:
+    labelled = quality.rows if quality else 0
+    return f"{labelled} labelled rows since the last verdict, {rules.minimum_rows} needed"
+
+
+def _of_quality(rules: Monitoring, quality: Quality | None) -> list[Judged]:
+    if quality is None or quality.rows < rules.minimum_rows or not quality.is_defined:
+        return []
+    return [("quality", *_judge_quality(rules, quality))]
+
+
+def _of_drift(drift: Drift) -> list[Judged]:
+    if drift.verdict.answer is Answer.NOT_ENOUGH_DATA:
+        return []
+    return [("drift", drift.verdict.is_yes, one) for one in drift.verdict.reasons]
+
+
+def _of_chart(chart: Charted) -> Judged:
+    return chart.cause, chart.is_alarm, chart.reason
 
 
 def _undefined(quality: Quality | None) -> tuple[str, ...]:
@@ -113,8 +143,9 @@ def _judge_quality(rules: Monitoring, quality: Quality) -> tuple[bool, str]:
     drop = -fall if quality.is_error else fall
     limit = rules.quality_drop * (abs(quality.promoted_value) if quality.has_unit else 1.0)
     is_bad = not drop <= limit and not drop <= CERTAINTY_Z * _spread(quality)
+    interval = "" if quality.low is None else f" ({quality.low:.4g} to {quality.high:.4g})"
     return is_bad, (
-        f"{quality.metric} {quality.value:.4g} on {quality.rows} labelled rows, "
+        f"{quality.metric} {quality.value:.4g}{interval} on {quality.rows} labelled rows, "
         f"{quality.promoted_value:.4g} when promoted: {_size(quality, fall)} "
         f"{'lower' if fall > 0 else 'higher'} (alarm at {_size(quality, limit)} "
         f"{'higher' if quality.is_error else 'lower'}, if that is no accident)"
@@ -138,37 +169,19 @@ def _size(quality: Quality, difference: float) -> str:
     return f"{abs(difference):.3g}"
 
 
-def _judge_drift(drifts: Sequence[Drift]) -> tuple[bool, str]:
-    found = sorted((one for one in drifts if one.is_drift), key=lambda one: -one.effect)
-    if not found:
-        return False, f"none of {len(drifts)} features has drifted"
-    named = ", ".join(
-        f"{one.feature} by {one.effect:.2f} (p {one.p_value:.1g})" for one in found[:5]
-    )
-    return True, f"{len(found)} of {len(drifts)} features have drifted: {named}"
-
-
-def _judge_service(rules: Monitoring, service: Service) -> list[tuple[str, bool, str]]:
-    found = []
+def _of_service(rules: Monitoring, service: Service) -> list[Judged]:
+    found: list[Judged] = []
     if service.is_answering is False:
         found.append(("service", True, "the model server does not answer"))
     if service.latency_p99_ms is not None:
         is_slow = service.latency_p99_ms > rules.latency_p99_ms
-        found.append(
-            (
-                "service",
-                is_slow,
-                f"latency p50 {service.latency_p50_ms:.1f} ms, p99 {service.latency_p99_ms:.1f} ms "
-                f"(limit {rules.latency_p99_ms:g})",
-            )
+        reason = (
+            f"latency p50 {service.latency_p50_ms:.1f} ms, p99 {service.latency_p99_ms:.1f} ms "
+            f"(limit {rules.latency_p99_ms:g})"
         )
+        found.append(("service", is_slow, reason))
     if service.memory_mb is not None:
         is_large = service.memory_mb > rules.memory_mb
-        found.append(
-            (
-                "service",
-                is_large,
-                f"server memory {service.memory_mb:.0f} MB (limit {rules.memory_mb:g})",
-            )
-        )
+        reason = f"server memory {service.memory_mb:.0f} MB (limit {rules.memory_mb:g})"
+        found.append(("service", is_large, reason))
     return found

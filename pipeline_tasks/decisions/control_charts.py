@@ -79,13 +79,18 @@ def chart_of_mean(blocks: Sequence[float], *, run_length: float, weight: float =
     return _chart(blocks, sum(blocks) / len(blocks), run_length, weight)
 
 
-def watch(chart: Ewma, blocks: Sequence[float], since: Watched | None = None) -> Watched:
-    """Go on with new block means; after an alarm the chart begins anew at its mean."""
+def watch(
+    chart: Ewma, blocks: Sequence[float], since: Watched | None = None, *, restarts: bool = True
+) -> Watched:
+    """Go on with new block means; after an alarm the chart begins anew at its mean.
+
+    restarts: False for a chart that is to stay above its threshold as long as what is watched does.
+    """
     at = since or Watched(average=chart.mean)
     for value in blocks:
         average = (1 - chart.weight) * at.average + chart.weight * value
         at = replace(at, average=average, blocks=at.blocks + 1)
-        if average > chart.threshold:
+        if average > chart.threshold and restarts:
             at = Watched(chart.mean, at.blocks, (*at.alarms, at.blocks))
     return at
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipeline_tasks.core.values import Answer, Verdict
 
-NAMED = 5
+NAMED, AMONG = 5, 3
 
 
 class Found(Protocol):
@@ -25,7 +25,7 @@ class Found(Protocol):
 
 
 def drift(
-    windows: Sequence[Sequence[Found]], *, needed: int = 2, among: int = 3
+    windows: Sequence[Sequence[Found]], *, needed: int = 2, among: int = AMONG
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Yes, and what has drifted: the same thing in `needed` of the last `among` windows.
 

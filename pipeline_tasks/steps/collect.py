@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pipeline_tasks import (
     cohorts,
+    drifting,
     joining,
     label_source,
     logged,
@@ -50,8 +51,8 @@ def collect(run: Run) -> Ref:
     Writes the artifact `window`. window.npz: the new predictions in the order of their times, their
     inputs by column, `_answer`, `_time_ms` and `_latency_ms`. labelled.npz: those that are judged
     now, the same with `_truth` (class indices, or numbers) and without the latency. Of more than
-    100,000 rows each is a uniform sample. `_answer`: see logged_arrays.answers. window.json: the
-    counts below, completeness, and how the server does (see service_facts). cohorts.json: the
+    100,000 rows each is a uniform sample. `_answer`: see logged_arrays.answers. counts.json: all
+    new predictions, counted in the champion's reference for drift. window.json: the counts below, completeness, and how the server does (see service_facts). cohorts.json: the
     champion's predictions by hour, and how many have a label.
 
     Counted of the labels since the last look, by the moment that each is true of, which is its
@@ -87,6 +88,7 @@ def collect(run: Run) -> Ref:
     facts |= service_facts.ages(after, begun.until)
     with run.write("window") as draft:
         rows.write_arrays(draft.folder / "window.npz", arrays)
+        window.counted.write(draft.folder)
         rows.write_arrays(draft.folder / "labelled.npz", labelled)
         (draft.folder / "window.json").write_text(json.dumps(facts, indent=1))
         (draft.folder / "cohorts.json").write_text(cohorts.shown(after.cohorts))
@@ -174,6 +176,7 @@ class _Window:
     def __init__(self, run: Run, champion: Champion | None, marks: _Marks, looked: str) -> None:
         self._config, self._looked = run.config, looked
         self._version = champion.version if champion else None
+        self.counted = drifting.Counting(run, champion)
         nothing = {"_latency_ms": _latencies()}
         self._sample = Sample(logged_arrays.empty(run.config) | nothing, MAXIMUM_ROWS)
         self._rows = self._others = 0
@@ -190,6 +193,7 @@ class _Window:
             table = group.whole().filter(arrow.mask(is_new))
             self._count(table)
             arrays = logged_arrays.taken(table, group.version, self._config)
+            self.counted.add(arrays)
             self._sample.add(arrays | {"_latency_ms": _latencies(table)})
 
     def _count(self, table: Any) -> None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from pipeline_tasks import rows, storages
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
+from pipeline_tasks.core.fingerprint import code_digest
 from pipeline_tasks.core.store import read_json, read_manifest
 from pipeline_tasks.core.values import Champion, Ref
 from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.metrics import log_loss, rmse
 from pipeline_tasks.run import Run, step
 from pipeline_tasks.settings import Label
-from pipeline_tasks.validation import curves, plots, report
+from pipeline_tasks.validation import curves, expecting, plots, report
 from pipeline_tasks.validation.comparing import Asked
 from pipeline_tasks.validation.diagnosis import Diagnosis, Evidence, diagnose
 from pipeline_tasks.validation.importance import importance, sample
@@ -36,14 +37,16 @@ log = logging.getLogger(__name__)
 SEEN_ROWS = 1_000
 
 
-def _champion_digest(run: Run, prepared: Ref, model: Ref) -> str:
-    champion = _other_champion(run, model)
-    return champion.exported.digest if champion else ""
+def _outside(run: Run, prepared: Ref, model: Ref) -> str:
+    """The champion, and the detector that keeps the reference."""
+    champion, detector = _other_champion(run, model), run.config.monitoring.detector
+    code = code_digest(frozenset({f"pipeline_tasks.detectors.{detector.kind}"}))
+    return f"{champion.exported.digest if champion else ''}{detector}{code}"
 
 
 @step(
     reads=("columns", "label", "model", "training", "metrics", "evaluation"),
-    outside=_champion_digest,
+    outside=_outside,
 )
 def evaluate(run: Run, prepared: Ref, model: Ref) -> Ref:
     """Every metric on unseen rows with its 95 % interval, beside the champion's and a naive one.
@@ -53,7 +56,7 @@ def evaluate(run: Run, prepared: Ref, model: Ref) -> Ref:
     slice, importance of columns, diagnosis of the fit), paired.json (candidate against champion
     row by row), curves.json with pictures of it (<split>.png, learning.png), and predictions.npz
     with `<split>_probabilities` (n, classes), or `<split>_values` (n,), and `<split>_label` (n,)
-    of the candidate.
+    of the candidate. Production will be compared with what it is judged on: see expecting.write.
     """
     load_tensorflow()
     folder, trained = run.open(prepared), run.open(model)
@@ -81,6 +84,7 @@ def evaluate(run: Run, prepared: Ref, model: Ref) -> Ref:
     }
     with run.write("evaluation") as draft:
         _write(draft.folder, content, found, learning)
+        expecting.write(draft.folder, run.config, _expected(scene, folder, found[-1]))
         for one in found:
             for who in (report.CANDIDATE, report.CHAMPION):
                 scores = one.report[who] or {}
@@ -198,6 +202,34 @@ def _sample(folder: Path, split: str) -> rows.Arrays:
 def _naive(config: PipelineConfig, folder: Path) -> NDArray[Any]:
     labels = storages.read(folder, "train", only=[rows.LABEL])[rows.LABEL]
     return report.naive(labels, len(config.label.classes))
+
+
+def _expected(scene: Scene, folder: Path, judged: Found) -> expecting.Rows:
+    """The rows that the candidate is judged on, in the order of time.
+
+    Where test rows are few, those that have chosen the epoch come before them.
+    """
+    import numpy as np
+
+    columns, truth, answer = {**judged.columns}, judged.truth, judged.answer
+    splits, few = [judged.split], expecting.ENOUGH_ROWS - len(truth)
+    if judged.split == "test" and few > 0:
+        before = {name: one[-few:] for name, one in storages.read(folder, "validation").items()}
+        truth = np.concatenate([before.pop(rows.LABEL), truth])
+        answer = np.concatenate([scene.candidate(before), answer])
+        columns = {name: np.concatenate([before[name], one]) for name, one in columns.items()}
+        splits = ["validation", "test"]
+    split = scene.config.split
+    order = np.arange(len(truth))
+    if split.by == "time" and split.column in columns and judged.split == "test":
+        order = np.argsort(columns[split.column], kind="stable")
+    return expecting.Rows(
+        splits=splits,
+        columns={name: one[order] for name, one in columns.items()},
+        truth=truth[order],
+        answer=answer[order],
+        cut_by={name: scene.seen["train"][name] for name in scene.config.evaluation.slices},
+    )
 
 
 def _importance(scene: Scene, test: Found) -> dict[str, dict[str, float]]:

@@ -3,67 +3,102 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import Any
 
-from pipeline_tasks import rows, storages
-from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks import drifting, looking, rows, storages
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Answer, Champion, MonitoringRecord, Ref, Verdict
-from pipeline_tasks.decisions.alarm import Alarm, Drift, Quality, Service, alarm
-from pipeline_tasks.metrics import taken
+from pipeline_tasks.decisions.alarm import Alarm, Charted, Drift, Service, alarm
+from pipeline_tasks.decisions.drift import AMONG, drift
 from pipeline_tasks.run import Run, step
-from pipeline_tasks.validation import intervals
+from pipeline_tasks.validation import charting, expecting, realised
+from pipeline_tasks.validation.estimating import Estimated
+from pipeline_tasks.validation.look import Look
+from pipeline_tasks.validation.realised import Answered
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pipeline_tasks.detectors.histogram import Finding
+Facts = Mapping[str, Any]
 
 
-@step(reads=("columns", "label", "metrics", "promotion", "monitoring"), reusable=False)
+@step(
+    reads=("columns", "label", "metrics", "promotion", "evaluation", "monitoring"), reusable=False
+)
 def monitor(run: Run, window: Ref) -> Ref:
     """Say whether production is healthy, with reasons, and add the record to the pipeline's.
 
     The reference is what the champion was judged on: the latest labelled rows of its own training
-    run, or its test rows. Writes the artifact `monitoring`: report.json with every number.
+    run, or its test rows. Degraded by drift is what 2 of the last 3 windows say of the same thing;
+    by quality, what labels say of this window, or of many by control charts that go on from look to
+    look. Quality estimated without labels is shown, and never a reason to act.
+
+    Writes the artifact `monitoring`: report.json. verdict, causes; window: all of window.json;
+    quality: metric, value, low, high (95 %), rows, promoted_value, ... or null; slices: the same by
+    column and part; estimated: metric, value, low, high (95 % band), rows, expected (on held-out
+    rows), or null; drift: the detector's findings, each with name, is_enough, is_drift, reason,
+    strength (above 1 it is drift), effect, floor (the least that matters), unit, bins,
+    reference_shares, current_shares; drifted: names of what has drifted in enough windows; charts:
+    said (name, cause, is_alarm, reason) and state, which the next look goes on from, or null;
+    service: latencies in ms, memory in MB.
+
+    Its record's numbers have window.json's, and quality, quality_low, quality_high, estimated,
+    estimated_low, estimated_high, largest_drift (above 1 it is drift), largest_drift_of,
+    drifted (how many in this window), compared, latency_p50_ms, _p95_ms, _p99_ms and rows.
     """
     folder = run.open(window)
     facts: Any = read_json(folder / "window.json")
-    champion = run.store.champion(run.config.name)
-    findings: list[Finding] = []
-    quality = None
-    service = _service(run.config, folder, facts)
-    if champion is None or champion.version != facts["version"]:
-        judged = _nothing_to_judge(run, champion)
-    else:
-        quality = _quality(run, folder, champion)
-        findings = _findings(run, folder, champion)
-        judged = _judge(run.config, facts, quality, findings, service)
+    found = _look(run, folder, facts)
     with run.write("monitoring") as draft:
-        report = {
-            "verdict": judged.verdict.model_dump(mode="json"),
-            "causes": judged.causes,
-            "window": facts,
-            "quality": quality.__dict__ if quality else None,
-            "service": service.__dict__,
-            "drift": [one.model_dump(mode="json") for one in findings],
-        }
-        (draft.folder / "report.json").write_text(json.dumps(report, indent=1))
+        content = found.as_json() | {"window": facts}
+        (draft.folder / looking.REPORT).write_text(json.dumps(content, indent=1))
         draft.summary |= {
-            "answer": judged.verdict.answer.value,
-            "reasons": "; ".join(judged.verdict.reasons),
-            "causes": ", ".join(judged.causes),
+            "answer": found.judged.verdict.answer.value,
+            "reasons": "; ".join(found.judged.verdict.reasons),
+            "causes": ", ".join(found.judged.causes),
             "rows": facts["predictions"],
             "labelled": facts["labelled"],
         }
-    record = _record(run, draft.done(), facts, judged)
+    record = _record(run, draft.done(), found, facts)
     run.store.record_monitoring(run.config.name, record)
-    if judged.verdict.is_yes:
-        _notify(run, judged)
+    if found.judged.verdict.is_yes:
+        _notify(run, found.judged)
     return draft.done()
+
+
+def _look(run: Run, folder: Path, facts: Facts) -> Look:
+    champion = run.store.champion(run.config.name)
+    service = _service(run, folder, facts)
+    if champion is None or champion.version != facts["version"]:
+        return Look(_nothing_to_judge(run, champion), service)
+    labelled = rows.read_arrays(folder / "labelled.npz")
+    now = Answered(labelled["_truth"], labelled["_answer"])
+    evaluation = run.open(champion.evaluation)
+    quality = realised.quality(run.config, now, _promoted(run, champion))
+    findings, drifted = _drift(run, champion, folder, facts)
+    said, state = _charts(run, evaluation, facts, now)
+    estimated, of = _estimate(run, evaluation, folder, facts)
+    judged = alarm(
+        run.config.monitoring,
+        quality=quality,
+        drift=drifted,
+        charts=[*said, *_failures(run, facts)],
+        service=service,
+        hints=_hints(estimated, of),
+    )
+    return Look(
+        judged=judged,
+        service=service,
+        quality=quality,
+        slices=realised.by_slice(run.config, labelled, now, expecting.cut_by(evaluation)),
+        estimated=estimated,
+        estimator=of,
+        findings=findings,
+        drifted=drifted.names,
+        charts=state and {"said": [asdict(one) for one in said], "state": state},
+    )
 
 
 def _nothing_to_judge(run: Run, champion: Champion | None) -> Alarm:
@@ -75,135 +110,98 @@ def _nothing_to_judge(run: Run, champion: Champion | None) -> Alarm:
     return Alarm(Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(reason,)), ())
 
 
-def _quality(run: Run, window: Path, champion: Champion) -> Quality | None:
-    import numpy as np
-
-    metric = run.config.promotion.metric
-    part = registry.part("metrics", metric)
-    found = rows.read_arrays(window / "labelled.npz")
-    if not len(found["_truth"]):
-        return None
-    now, promoted = (found["_truth"], found["_answer"]), _promoted(run, champion)
-    values = [part.compute(truth, taken(part.NEEDS, answer)) for truth, answer in (now, promoted)]
-    return Quality(
-        metric=metric,
-        value=values[0],
-        rows=len(now[0]),
-        promoted_value=values[1],
-        promoted_rows=len(promoted[0]),
-        has_answers=bool(np.isfinite(now[1]).all()),
-        is_error=not part.HIGHER_IS_BETTER,
-        has_unit=getattr(part, "HAS_UNIT", False),
-        spread=intervals.spread_of_difference(part, now, promoted),
-    )
-
-
-def _findings(run: Run, window: Path, champion: Champion) -> list[Finding]:
-    arrays = rows.read_arrays(window / "window.npz")
-    if not len(arrays["_answer"]):
-        return []
-    old, new = _features(_reference(run, champion), run.config), _features(arrays, run.config)
-    both = [one for one in old if one in new and old[one].dtype.kind == new[one].dtype.kind]
-    detector = run.config.monitoring.detector
-    part = registry.part("detectors", detector.kind)
-    params = registry.params("detectors", detector.kind, detector.settings())
-    return [part.compare(params, name, old[name], new[name], tests=len(both)) for name in both]
-
-
-def _split(run: Run, champion: Champion) -> str:
-    """What the champion was judged on."""
-    is_there = storages.has(run.open(champion.prepared), "recent")
-    return "recent" if is_there else "test"
-
-
-def _promoted(run: Run, champion: Champion) -> tuple[NDArray[Any], NDArray[Any]]:
+def _promoted(run: Run, champion: Champion) -> Answered:
     """The truth, and the champion's answer when it was judged."""
-    split = _split(run, champion)
-    kept = rows.read_arrays(run.open(champion.evaluation) / "predictions.npz")
+    split = "recent" if storages.has(run.open(champion.prepared), "recent") else "test"
     values = "values" if run.config.task == "regression" else "probabilities"
-    return kept[f"{split}_label"], kept[f"{split}_{values}"]
+    names = [f"{split}_label", f"{split}_{values}"]
+    kept = rows.read_arrays(run.open(champion.evaluation) / "predictions.npz", names)
+    return Answered(*(kept[name] for name in names))
 
 
-def _reference(run: Run, champion: Champion) -> rows.Arrays:
-    arrays = storages.read(run.open(champion.prepared), _split(run, champion))
-    return arrays | {"_answer": _promoted(run, champion)[1]}
+def _drift(run: Run, champion: Champion, folder: Path, facts: Facts) -> tuple[Sequence[Any], Drift]:
+    """Findings of this window, and what they say together with the last ones'."""
+    minimum, count = run.config.monitoring.minimum_rows, facts["predictions"]
+    if count < minimum:
+        few = f"{count} predictions since the last verdict, {minimum} needed"
+        return (), Drift(Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(few,)))
+    found, obstacle = drifting.findings(run, champion, folder)
+    if not found:
+        return (), Drift(Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(obstacle,)))
+    earlier = looking.findings(run, looking.before(run, champion.version), AMONG - 1)
+    return found, Drift(*drift([*earlier, found]))
 
 
-def _features(arrays: rows.Arrays, config: PipelineConfig) -> dict[str, NDArray[np.generic]]:
-    """What is compared: each column, an image by brightness and contrast, and the answers.
+def _charts(
+    run: Run, evaluation: Path, facts: Facts, now: Answered
+) -> tuple[tuple[Charted, ...], Any]:
+    """What the charts of errors say, and their state; nothing before there are enough labels."""
+    charts = expecting.charts(evaluation)
+    if charts is None:
+        return (), None
+    kept = looking.charts(run, looking.before(run, facts["version"]))
+    before = charting.State.model_validate(kept) if kept else None
+    state = charting.go_on(charts, before, now.truth, now.answer)
+    rules = run.config.monitoring
+    said = charting.judge(charts, state, rules.quality_drop)
+    return (said if len(now.truth) >= rules.minimum_rows else ()), state.model_dump(mode="json")
 
-    A column that is not there, because the pipeline file did not have it then, is left out.
-    """
+
+def _failures(run: Run, facts: Facts) -> list[Charted]:
+    """What a chart says of failed requests, where the server counts them."""
+    earlier: list[Facts] = [one.numbers for one in looking.before(run, facts["version"])]
+    counted = [one for one in [*earlier, facts] if one.get("error_share") is not None]
+    if facts.get("error_share") is None:
+        return []
+    requests = median(float(one.get("requests") or 1) for one in counted)
+    said = charting.judge_failures([float(one["error_share"]) for one in counted], requests)
+    return [said] if said else []
+
+
+def _estimate(
+    run: Run, evaluation: Path, folder: Path, facts: Facts
+) -> tuple[Estimated | None, tuple[str, float]]:
+    """Quality without labels, and which metric that is with its value on held-out rows."""
+    estimator = expecting.estimator(evaluation)
+    if estimator is None or facts["predictions"] < run.config.monitoring.minimum_rows:
+        return None, ("", 0.0)
+    only = None if estimator.errors else ["_answer"]
+    arrays = rows.read_arrays(folder / "window.npz", only)
+    columns = drifting.features(arrays, run.config)
+    estimated = estimator.estimate(columns, arrays["_answer"])
+    return estimated, (estimator.metric, estimator.value)
+
+
+def _hints(estimated: Estimated | None, of: tuple[str, float]) -> list[str]:
+    if estimated is None:
+        return []
+    return [
+        f"beside: {of[0]} estimated without labels {estimated.value:.4g} ({estimated.low:.4g} to "
+        f"{estimated.high:.4g}) on {estimated.rows} answers, {of[1]:.4g} on held-out rows"
+    ]
+
+
+def _service(run: Run, window: Path, facts: Facts) -> Service:
     import numpy as np
 
-    features: dict[str, NDArray[np.generic]] = {}
-    there = {name: column for name, column in rows.observed(config).items() if name in arrays}
-    for name, column in there.items():
-        values: Any = arrays[name]
-        if column.type == "image":
-            flat = values.reshape(len(values), -1)
-            features |= {
-                f"{name} brightness": flat.mean(axis=1),
-                f"{name} contrast": flat.std(axis=1),
-            }
-        elif column.type == "text":
-            lengths = [len(text) for text in values]
-            features[f"{name} length"] = np.array(lengths, dtype=np.float64)
-        else:
-            features[name] = values
-        if column.may_be_missing and column.type == "number":
-            features[f"{name} missing"] = np.isnan(values).astype(np.str_)
-    answer: Any = arrays["_answer"]
-    if config.task == "regression":
-        return features | {"answer": answer}
-    said = {"answer": answer.argmax(axis=1).astype(np.str_), "confidence": answer.max(axis=1)}
-    return features | said
-
-
-def _service(config: PipelineConfig, window: Path, facts: Any) -> Service:
-    import numpy as np
-
-    latencies = rows.read_arrays(window / "window.npz")["_latency_ms"].astype("float64")
-    is_enough = len(latencies) >= config.monitoring.minimum_rows
-    p50, p99 = np.percentile(latencies, (50, 99)).tolist() if is_enough else (None, None)
+    latencies = rows.read_arrays(window / "window.npz", ["_latency_ms"])["_latency_ms"].astype(
+        float
+    )
+    is_enough = len(latencies) >= run.config.monitoring.minimum_rows
+    shares = np.percentile(latencies, (50, 95, 99)).tolist() if is_enough else [None] * 3
     return Service(
         is_answering=facts["server_is_answering"],
-        latency_p50_ms=p50,
-        latency_p99_ms=p99,
+        latency_p50_ms=shares[0],
+        latency_p95_ms=shares[1],
+        latency_p99_ms=shares[2],
         memory_mb=facts["server_memory_mb"],
     )
 
 
-def _judge(
-    config: PipelineConfig,
-    facts: Any,
-    quality: Quality | None,
-    findings: list[Finding],
-    service: Service,
-) -> Alarm:
-    drifts = [
-        Drift(
-            feature=one.feature,
-            effect=one.effect,
-            p_value=one.p_value,
-            is_drift=one.is_drift,
-        )
-        for one in findings
-    ]
-    return alarm(
-        config.monitoring,
-        rows=facts["predictions"],
-        quality=quality,
-        drifts=drifts,
-        service=service,
-    )
-
-
-def _record(run: Run, report: Ref, facts: Any, judged: Alarm) -> MonitoringRecord:
+def _record(run: Run, report: Ref, found: Look, facts: Facts) -> MonitoringRecord:
     """A window that was too small is not used up: it grows until the next look."""
     minimum = run.config.monitoring.minimum_rows
-    records = [one for one in run.store.monitoring(run.config.name) if one.id != run.id]
-    mine = [one for one in records if one.version == facts["version"]]
+    mine = looking.before(run, facts["version"])
     champion = run.store.champion(run.config.name)
     start = champion.promoted_at if champion else ""
     before = (mine[-1].prediction_watermark, mine[-1].label_watermark) if mine else (start, start)
@@ -211,11 +209,11 @@ def _record(run: Run, report: Ref, facts: Any, judged: Alarm) -> MonitoringRecor
         id=run.id,
         at=clock.text(clock.now()),
         version=facts["version"],
-        verdict=judged.verdict,
-        causes=judged.causes,
-        episode=_episode(run.id, mine) if judged.verdict.is_yes else "",
+        verdict=found.judged.verdict,
+        causes=found.judged.causes,
+        episode=_episode(run.id, mine) if found.judged.verdict.is_yes else "",
         report=report,
-        numbers=facts,
+        numbers={**facts, **found.numbers(), "rows": facts["predictions"]},
         prediction_watermark=(
             facts["prediction_watermark"] if facts["predictions"] >= minimum else before[0]
         ),

@@ -64,7 +64,7 @@ class Calibration(Frozen):
 
 
 class Counted(NamedTuple):
-    """An aspect of a reference: counts by unit of UNIT rows, (units, cells)."""
+    """An aspect of a reference: counts by unit of rows, (units, cells)."""
 
     by_unit: NDArray[np.float32]
     is_ordered: bool
@@ -80,17 +80,18 @@ def calibrate(
     """
     import numpy as np
 
-    units = rows // UNIT
-    block = _block_units(units, alike)
+    unit = unit_rows(rows)
+    units = rows // unit
+    block = _block_units(units, alike / unit)
     random = np.random.default_rng(SEED)
     limits: list[float] = []
     laws: dict[str, list[tuple[float, float, float]]] = {name: [] for name in counted}
     for size in SIZES:
-        length = min(block, size // UNIT)
+        length = min(block, size // unit)
         blocks = units // length
-        many = max(1, round(size / UNIT / length))
+        many = max(1, round(size / unit / length))
         picks = _picks(random, blocks, many)
-        scale = many * length * UNIT * _few(blocks)
+        scale = many * length * unit * _few(blocks)
         most: Any = 0.0
         for name, (by_unit, is_ordered) in counted.items():
             total = by_unit.sum(axis=0)
@@ -102,7 +103,7 @@ def calibrate(
         limits.append(_widened(float(np.quantile(most, 1 - false_alarms)), blocks))
     return Calibration(
         rows=rows,
-        block=block * UNIT,
+        block=block * unit,
         limits=tuple(limits),
         laws={
             name: Law(alike=_column(one, 0), high=_column(one, 1), fold=_column(one, 2))
@@ -111,8 +112,13 @@ def calibrate(
     )
 
 
+def unit_rows(rows: int) -> int:
+    """Rows that are counted together: UNIT, or fewer where there would be too few blocks."""
+    return max(1, min(UNIT, rows // FEWEST_BLOCKS))
+
+
 def _block_units(units: int, alike: float) -> int:
-    wanted = max(SPANS * alike / UNIT, units / MOST_BLOCKS)
+    wanted = max(SPANS * alike, units / MOST_BLOCKS)
     return max(1, min(math.ceil(wanted), units // FEWEST_BLOCKS))
 
 

@@ -74,6 +74,12 @@ class Numbers(Frozen):
         """How many cells."""
         return len(self.starts) + 2
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is in each cell."""
+        ends = [f"{edge:.4g}" for edge in self.edges]
+        return (*(f"below {end}" for end in ends), f"from {ends[-1]}" if ends else "any", "missing")
+
     def count(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """(n,) numbers by cell."""
         import numpy as np
@@ -114,6 +120,11 @@ class Categories(Frozen):
     def size(self) -> int:
         """How many cells."""
         return min(len(self.values), OWN_CELL) + 3
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is in each cell."""
+        return (*self.values[:OWN_CELL], "others", "new", "missing")
 
     def count(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """(n,) texts by cell."""
@@ -173,6 +184,11 @@ class Texts(Frozen):
         """How many cells: the lengths', then the words' but the missing one."""
         return self.lengths.size + self.words.size - 1
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is in each cell."""
+        return (*self.lengths.names, *self.words.names[:-1])
+
     def count(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """(n,) texts by cell, and the words in them."""
         import numpy as np
@@ -214,6 +230,12 @@ def learn(values: NDArray[Any]) -> Numbers | Categories | Texts:
     if values.dtype.kind == "O":
         return Texts.learn(values)
     return Categories.learn(values) if values.dtype.kind == "U" else Numbers.learn(values)
+
+
+def fits(one: Numbers | Categories | Texts, values: NDArray[Any]) -> bool:
+    """Whether a column is of the kind that these cells were learned from."""
+    kinds = {"O": Texts, "U": Categories}
+    return isinstance(one, kinds.get(values.dtype.kind, Numbers))
 
 
 class _Index(dict[str, int]):

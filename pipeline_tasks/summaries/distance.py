@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks.summaries.cells import Aspect
+from pipeline_tasks.summaries.cells import Aspect, Cells, Numbers, Texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,21 @@ def _relative(shares: NDArray[np.float32], expected: NDArray[np.float32]) -> NDA
     ratio = np.maximum(shares, 1e-12) / np.maximum(expected, 1e-12)
     found: NDArray[np.float32] = np.maximum(shares, 0) * np.log(ratio)
     return found
+
+
+def effect(
+    one: Cells, aspect: Aspect, new: NDArray[np.float32], old: NDArray[np.float32]
+) -> tuple[float, str]:
+    """How large the difference between two counts is, and in words."""
+    if not aspect.is_ordered:
+        share = changed(new, old)
+        return share, f"{share:.1%} of the {'words' if 'words' in aspect.name else 'rows'}"
+    numbers = one.lengths if isinstance(one, Texts) else one
+    edges = numbers.edges if isinstance(numbers, Numbers) else ()
+    gap, moved = largest_gap(new, old), movement(new, old, edges)
+    if moved >= gap:
+        return moved, f"{moved:.2f} interquartile ranges"
+    return gap, f"{gap:.1%} of the rows, across a value"
 
 
 def largest_gap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -64,6 +64,43 @@ class ErrorModel(Frozen):
     effects: dict[str, Effect]
 
 
+class Estimator(Frozen):
+    """estimate.json: what estimates a model's quality, and of how many held-out rows.
+
+    value: of those rows themselves. calibrated: for classes; errors: for a number.
+    """
+
+    metric: str
+    value: float
+    rows: int
+    calibrated: Calibrated | None = None
+    errors: ErrorModel | None = None
+
+    @classmethod
+    def learn(cls, columns: Columns, truth: NDArray[Any], answer: NDArray[Any]) -> Estimator:
+        """From held-out rows: columns as for drift, and probabilities (n, classes) or values (n,).
+
+        Of a number the metric is the mean absolute error, of classes the accuracy.
+        """
+        if answer.ndim == 1:
+            errors = abs(answer - truth).astype(float)
+            model = learn_errors(columns, errors)
+            return cls(metric="mae", value=float(errors.mean()), rows=len(truth), errors=model)
+        is_right = answer.argmax(axis=1) == truth
+        found = calibrate(_confidence(answer), is_right)
+        share = float(is_right.mean())
+        return cls(metric="accuracy", value=share, rows=len(truth), calibrated=found)
+
+    def estimate(self, columns: Columns, answer: NDArray[Any]) -> Estimated | None:
+        """The metric to be expected of these rows; None where there are none."""
+        if not len(answer):
+            return None
+        if self.errors is not None:
+            return estimate_error(self.errors, columns)
+        assert self.calibrated is not None
+        return estimate_accuracy(self.calibrated, _confidence(answer))
+
+
 def calibrate(confidence: NDArray[Any], is_right: NDArray[Any]) -> Calibrated:
     """From held-out rows: confidence (n,) of the answer given, and whether it was right (n,).
 
@@ -135,12 +172,17 @@ def learn_errors(columns: Columns, errors: NDArray[Any]) -> ErrorModel:
 
 
 def estimate_error(model: ErrorModel, columns: Columns) -> Estimated:
-    """The mean absolute error to be expected of these rows, at least one, with its band."""
+    """The mean absolute error to be expected of these rows, at least one, with its band.
+
+    A column that is no longer there, or of another kind, says nothing.
+    """
     import numpy as np
 
     rows = len(next(iter(columns.values())))
     value, spread, of_model = model.mean, 0.0, 0.0
     for name, effect in model.effects.items():
+        if name not in columns or not cells.fits(effect.cells, columns[name]):
+            continue
         weights = effect.cells.count(columns[name]) / rows
         spreads, known = np.array(effect.spread), np.array(effect.rows)
         value += float(weights @ np.array(effect.added))
@@ -148,6 +190,14 @@ def estimate_error(model: ErrorModel, columns: Columns) -> Estimated:
         spread = max(spread, float(weights @ spreads))
         of_model += float(weights**2 @ (spreads / (known + 1)))
     return _estimated(max(value, 0.0), spread / rows + of_model, rows, float("inf"))
+
+
+def _confidence(answer: NDArray[Any]) -> NDArray[Any]:
+    """Of each answer; one that is no number is not confident at all."""
+    import numpy as np
+
+    found: NDArray[Any] = np.nan_to_num(answer.max(axis=1), nan=0.0)
+    return found
 
 
 def _effect(

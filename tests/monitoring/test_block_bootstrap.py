@@ -11,7 +11,7 @@ import pytest
 
 from bench.streams import autocorrelated, independent
 from pipeline_tasks.decisions.drift import drift
-from pipeline_tasks.summaries.block_bootstrap import Params, Summary, compare, summarise, tally
+from pipeline_tasks.detectors.block_bootstrap import Params, Summary, compare, summarise, tally
 
 PARAMS = Params()
 WORDS = np.array(["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog"])
@@ -214,15 +214,54 @@ def test_texts_are_counted_as_they_are_placed(summary, reference):
 
 
 def test_a_reference_that_is_too_short_is_refused():
-    with pytest.raises(ValueError, match="1000 rows"):
-        summarise(PARAMS, {"x": np.zeros(999)})
+    with pytest.raises(ValueError, match="100 rows"):
+        summarise(PARAMS, {"x": np.zeros(99)})
+
+
+@pytest.mark.parametrize("rows", [150, 500])
+def test_a_short_reference_seldom_alarms_and_sees_what_is_large(rows):
+    single, windows = 0, 5
+    for trial in range(5):
+        values = independent(np.random.default_rng([16, trial]), rows + windows * 300)
+        summary = summarise(PARAMS, columns(values[:, :rows]))
+        parts = np.split(values[:, rows:], windows, axis=1)
+        looks = [compare(PARAMS, summary, tally(summary, columns(part))) for part in parts]
+        single += sum(any(one.is_drift for one in found) for found in looks)
+        moved = columns(parts[0]) | {"x1": parts[0][1] + 1}
+        assert look(summary, moved)["x1"].is_drift
+    assert single <= 2, "of 25 windows"
+
+
+def test_a_column_that_is_not_there_or_is_of_another_kind_is_not_compared(summary):
+    rows = mixed(np.random.default_rng(17), 300)
+    rows["age"] = rows["plan"]
+    del rows["key"]
+    window = tally(summary, rows)
+    assert set(window.counts) == {"plan", "note"}
+    assert {one.feature for one in compare(PARAMS, summary, window)} == {"plan", "note"}
+    whole = tally(summary, mixed(np.random.default_rng(18), 300))
+    assert set((window + whole).counts) == {"plan", "note"}
+    assert (window + whole).rows == 600
+
+
+def test_a_finding_says_what_it_counted(summary):
+    rows = mixed(np.random.default_rng(19), 1000)
+    rows["plan"] = np.full(1000, "gold")
+    found = look(summary, rows)
+    assert found["plan new values"].bins == ("new", "all others")
+    assert found["plan new values"].current_shares == (1.0, 0.0)
+    assert found["plan"].bins[:2] == ("basic", "plus")
+    assert sum(found["age"].reference_shares) == pytest.approx(1, abs=1e-4)
+    assert found["age"].bins[0].startswith("below ")
+    for one in found.values():
+        assert len(one.bins) == len(one.reference_shares) == len(one.current_shares)
 
 
 def test_a_look_imports_no_scipy(summary, tmp_path):
     (tmp_path / "summary.json").write_text(summary.model_dump_json())
     code = (
         "import sys, pathlib, numpy as np\n"
-        "from pipeline_tasks.summaries import block_bootstrap as d\n"
+        "from pipeline_tasks.detectors import block_bootstrap as d\n"
         "s = d.Summary.model_validate_json(pathlib.Path(sys.argv[1]).read_text())\n"
         "rows = dict(age=np.zeros(200, 'f4'), plan=np.full(200, 'plus'), key=np.full(200, 'u1'),\n"
         "            note=np.full(200, 'fox', dtype=object))\n"

@@ -12,6 +12,7 @@ from pipeline_tasks import loop
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ArtifactError, DataError
 from pipeline_tasks.core.values import Answer
+from pipeline_tasks.learning import answering
 from tests.small import csv_text, write_small
 
 MONITORING = {"minimum_rows": 100, "quality_drop": 0.05}
@@ -21,49 +22,63 @@ RETRAINING = {"minimum_labelled": 200, "cooldown_minutes": 60}
 class Production:
     """The small pipeline in production; `say` logs what a server would."""
 
-    def __init__(self, folder):
-        self.made = write_small(
-            folder,
-            training={"epochs": 20, "batch_size": 32, "learning_rate": 0.03, "patience": 0},
-            monitoring=MONITORING,
-            retraining=RETRAINING,
-        )
+    def __init__(self, folder, **changes):
+        settings = {
+            "evaluation": {"slices": ["colour", "width"]},
+            "training": {"epochs": 20, "batch_size": 32, "learning_rate": 0.03, "patience": 0},
+            "monitoring": MONITORING,
+            "retraining": RETRAINING,
+        }
+        self.made = write_small(folder, **(settings | changes))
         self.made.steps("train")
         self.store = self.made.run().store
         self.folder = self.store.observations("small")
+        exported = self.store.open(self.store.champion("small").exported)
+        self._model = answering.exported(exported)[1]
         self._files = 0
 
     def say(
-        self, rows: int, *, seed: int, shift: float = 0.0, wrong: float = 0.0, version: int = 1
+        self,
+        rows: int,
+        *,
+        seed: int,
+        shift: float = 0.0,
+        scale: float = 1.0,
+        wrong: float = 0.0,
+        version: int = 1,
     ):
-        """Log `rows` predictions, some wrong; returns their ids and true labels."""
+        """Log `rows` predictions, about as many wrong; returns their ids and true labels.
+
+        Without `wrong` all are right: what matters is how the model answers.
+        """
         random = np.random.default_rng(seed)
-        truth, lines = {}, []
-        for index, line in enumerate(csv_text(rows, seed).splitlines()[1:]):
-            width, height, colour, kind = line.split(",")
-            is_wrong = random.random() < wrong
-            label = int(kind) ^ is_wrong
-            share = 0.98 if (float(width) + float(height or 0)) * (1 if label else -1) > 0 else 0.6
-            truth[f"{seed}-{index}"] = int(kind)
-            lines.append(
-                {
-                    "id": f"{seed}-{index}",
-                    "time": clock.text(clock.now()),
-                    "version": version,
-                    "inputs": {
-                        "width": float(width) + shift,
-                        "height": float(height) if height else None,
-                        "colour": colour,
-                    },
-                    "outputs": {
-                        "label": label,
-                        "probabilities": [1 - share, share] if label else [share, 1 - share],
-                    },
-                    "latency_ms": 2.0,
-                }
-            )
-        self._write("predictions", lines)
-        return truth
+        lines = [line.split(",") for line in csv_text(rows, seed).splitlines()[1:]]
+        inputs = [
+            {
+                "width": scale * float(width) + shift,
+                "height": scale * float(height) if height else None,
+                "colour": colour,
+            }
+            for width, height, colour, _ in lines
+        ]
+        answers = answering.shares_or_values(self._model, arrays(inputs))
+        said = [
+            {
+                "id": f"{seed}-{index}",
+                "time": clock.text(clock.now()),
+                "version": version,
+                "inputs": asked,
+                "outputs": {"label": int(shares.argmax()), "probabilities": shares.tolist()},
+                "latency_ms": 2.0,
+            }
+            for index, (asked, shares) in enumerate(zip(inputs, answers, strict=True))
+        ]
+        self._write("predictions", said)
+        is_wrong = random.random(rows) < wrong
+        return {
+            one["id"]: one["outputs"]["label"] ^ int(other)
+            for one, other in zip(said, is_wrong, strict=True)
+        }
 
     def tell(self, truth):
         """Labels arrive."""
@@ -78,6 +93,10 @@ class Production:
         loop.function("monitor")(run, window=window)
         return self.store.monitoring("small")[-1]
 
+    def report(self, record):
+        """The look's report.json."""
+        return json.loads((self.store.open(record.report) / "report.json").read_text())
+
     def decide(self, run_id: str, subject: str):
         """The decision's artifact reference."""
         return loop.function("decide")(self.made.run(run_id), subject=subject)
@@ -87,6 +106,16 @@ class Production:
         path = self.folder / kind / clock.text(clock.now())[:10] / f"{self._files}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def arrays(inputs):
+    """Columns as the model takes them."""
+    height = [np.nan if one["height"] is None else one["height"] for one in inputs]
+    return {
+        "width": np.array([one["width"] for one in inputs], dtype=np.float32),
+        "height": np.array(height, dtype=np.float32),
+        "colour": np.array([one["colour"] for one in inputs]),
+    }
 
 
 @pytest.fixture
@@ -116,9 +145,15 @@ def test_good_answers_are_healthy_and_wrong_ones_degraded(production):
 
 def test_drift_is_noticed_without_any_label(production):
     production.say(300, seed=12, shift=2.0)
-    record = production.look("drifted")
+    once = production.look("drifted")
+    assert once.verdict.answer is Answer.NO
+    assert "once: width: drifted by" in "; ".join(once.verdict.reasons)
+    production.say(300, seed=13, shift=2.0)
+    record = production.look("drifted again")
     assert causes(record) == {"drift"}
-    assert "width" in "; ".join(record.verdict.reasons)
+    assert "in 2 of the last 2 windows" in record.verdict.reasons[0]
+    assert record.numbers["largest_drift"] > 2
+    assert record.numbers["drifted"] >= 2
 
 
 def test_columns_that_the_champion_does_not_take_yet_are_not_compared(production):
@@ -131,8 +166,8 @@ def test_columns_that_the_champion_does_not_take_yet_are_not_compared(production
     production.made.yaml.write_text(yaml.safe_dump(content, sort_keys=False))
     production.say(300, seed=13)
     record = production.look("changed")
-    reasons = "; ".join(record.verdict.reasons)
-    assert " of 4 features have drifted" in reasons, "width, colour, answer and confidence"
+    compared = {one["feature"] for one in production.report(record)["drift"]}
+    assert compared == {"width", "colour", "answer", "confidence"}
 
 
 def test_another_label_than_the_champion_answers_is_said_in_plain_words(production):
@@ -201,8 +236,9 @@ def test_a_decision_that_is_retried_is_recorded_once(production):
 
 
 def test_an_alarm_without_labels_waits_for_them(production):
-    production.say(300, seed=43, shift=3.0)
-    record = production.look("look")
+    for seed in (43, 47):
+        production.say(300, seed=seed, shift=3.0)
+        record = production.look(f"look {seed}")
     assert production.store.undecided("small") == record
     decision = production.decide("decide", record.id)
     assert decision.summary["answer"] == "not_enough_data"
@@ -227,6 +263,89 @@ def test_an_episode_ends_where_a_new_champion_begins(production):
 
 def replace_champion(champion, **changes):
     return champion.model_copy(update=changes)
+
+
+def test_quality_has_an_interval_and_slices_and_is_estimated_without_labels(production):
+    truth = production.say(400, seed=50, wrong=0.1)
+    production.tell(truth)
+    record = production.look("look")
+    numbers, report = record.numbers, production.report(record)
+    for name in ("quality", "estimated"):
+        assert numbers[f"{name}_low"] < numbers[name] < numbers[f"{name}_high"], name
+    assert report["quality"]["value"] == numbers["quality"] == pytest.approx(0.9, abs=0.05)
+    slices = {(one["column"], one["part"]): one for one in report["slices"]}
+    assert {part for column, part in slices if column == "colour"} == {"red", "green", "blue"}
+    assert sum(one["rows"] for (column, _), one in slices.items() if column == "width") == 400
+    assert slices["colour", "red"]["low"] < slices["colour", "red"]["value"]
+    assert report["estimated"]["rows"] == 400
+    hint = record.verdict.reasons[-1]
+    assert hint.startswith("beside: accuracy estimated without labels")
+
+
+def test_doubt_of_the_model_itself_is_no_reason_to_act(production):
+    production.say(300, seed=51, scale=0.2)
+    record = production.look("look")
+    assert record.verdict.answer is Answer.NO
+    assert record.numbers["estimated"] < production.report(record)["estimated"]["expected"] - 0.05
+
+
+def test_charts_of_errors_go_on_from_look_to_look(tmp_path):
+    production = Production(tmp_path, split={"validation": 0.3, "test": 0.3})
+    for seed in range(60, 65):
+        production.tell(production.say(100, seed=seed, wrong=0.3))
+        record = production.look(f"look {seed}")
+    charts = production.report(record)["charts"]
+    assert causes(record) == {"quality"}
+    assert charts["state"]["rows"] == 500
+    assert [(one["name"], one["is_alarm"]) for one in charts["said"]] == [
+        ("EWMA", True),
+        ("ADWIN", True),
+    ]
+    reasons = "; ".join(record.verdict.reasons)
+    assert "on an EWMA chart of 500 labelled rows" in reasons
+    assert "by chance once in 12,000 rows at most" in reasons
+    assert "has risen by ADWIN" in reasons
+    production.tell(production.say(40, seed=65))
+    waiting = production.look("too few to be judged")
+    assert production.report(waiting)["charts"]["said"] == []
+    production.tell(production.say(70, seed=66))
+    assert production.report(production.look("enough"))["charts"]["state"]["rows"] == 610
+
+
+def test_a_look_that_is_retried_says_the_same(production):
+    for seed in (70, 71):
+        production.tell(production.say(200, seed=seed, shift=2.0, wrong=0.1))
+        first, again = (production.look(f"look {seed}") for _ in range(2))
+        assert first.verdict == again.verdict
+        assert first.numbers == again.numbers
+        assert production.report(first)["charts"] == production.report(again)["charts"]
+    assert production.report(again)["charts"]["state"]["rows"] == 400
+    assert len(production.store.monitoring("small")) == 2
+
+
+def test_every_row_is_counted_even_where_arrays_are_a_sample(production, monkeypatch):
+    from pipeline_tasks.steps import collect
+
+    monkeypatch.setattr(collect, "MAXIMUM_ROWS", 100)
+    monkeypatch.setattr(collect, "BATCH_ROWS", 70)
+    production.say(500, seed=72)
+    run = production.made.run("look")
+    window = run.open(loop.function("collect")(run))
+    counted = json.loads((window / "counts.json").read_text())
+    assert counted["rows"] == 500
+    assert sum(counted["counts"]["colour"]) == 500
+
+
+def test_too_short_a_reference_is_said_and_the_rest_is_watched(tmp_path):
+    production = Production(tmp_path, split={"validation": 0.1, "test": 0.1})
+    truth = production.say(300, seed=80)
+    silent = production.look("no labels")
+    assert silent.verdict.answer is Answer.NOT_ENOUGH_DATA
+    assert "a reference needs 100 rows" in silent.verdict.reasons[0]
+    production.tell(truth)
+    assert production.look("labels").verdict.answer is Answer.NO
+    production.tell(production.say(300, seed=81, wrong=0.4))
+    assert causes(production.look("wrong")) == {"quality"}
 
 
 def test_the_watch_imports_no_tensorflow(production, tmp_path):

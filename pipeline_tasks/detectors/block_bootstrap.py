@@ -17,8 +17,9 @@ from pipeline_tasks.summaries.calibration import (
     calibrate,
     span,
     surprise,
+    unit_rows,
 )
-from pipeline_tasks.summaries.cells import Aspect, Cells, Numbers, Placed, Texts
+from pipeline_tasks.summaries.cells import Aspect, Cells, Placed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 
     Columns = Mapping[str, NDArray[Any]]
 
-LEAST, CALIBRATED = 1000, 200_000
+LEAST, CALIBRATED = 100, 200_000
 
 
 class Params(Frozen):
-    """When a difference counts: it must be both significant and large enough to matter."""
+    """When a difference counts: it must be both significant and large enough to matter.
+
+    monitoring:
+      detector: {kind: block_bootstrap, false_alarms: 0.01, numbers: 0.1, categories: 0.05}
+    """
 
     false_alarms: float = Field(
         0.01,
@@ -64,14 +69,18 @@ class Summary(Frozen):
 
 
 class Window(Frozen):
-    """Rows counted in a reference's cells. Windows add up, and any two can be compared."""
+    """Rows counted in a reference's cells. Windows add up, and any two can be compared.
+
+    A column that some rows do not have is not counted.
+    """
 
     rows: int
     counts: dict[str, tuple[int, ...]]
 
     def __add__(self, other: Window) -> Window:
         """Both windows' rows."""
-        pairs = {name: (mine, other.counts[name]) for name, mine in self.counts.items()}
+        shared = self.counts.keys() & other.counts.keys()
+        pairs = {name: (self.counts[name], other.counts[name]) for name in sorted(shared)}
         counts = {
             name: tuple(a + b for a, b in zip(*pair, strict=True)) for name, pair in pairs.items()
         }
@@ -84,7 +93,8 @@ class Finding(Frozen):
     statistic: how unlikely this is by chance, as the negative natural logarithm; threshold: what
     it exceeds in any aspect in as many undrifted windows as may alarm. effect, floor: how large the
     difference is and must be; unit: the effect in words. effective_rows: how many independent rows
-    the window's are worth.
+    the window's are worth. bins: what is counted, and how much of it there is in the reference and
+    in the window.
     """
 
     feature: str
@@ -97,11 +107,19 @@ class Finding(Frozen):
     floor: float
     unit: str
     is_enough: bool
+    bins: tuple[str, ...]
+    reference_shares: tuple[float, ...]
+    current_shares: tuple[float, ...]
 
     @property
     def is_drift(self) -> bool:
         """Significant, and large enough."""
         return self.is_enough and self.statistic > self.threshold and self.effect >= self.floor
+
+    @property
+    def strength(self) -> float:
+        """How far both are beyond what alarms, the lesser of the two: above 1 it is drift."""
+        return min(self.statistic / self.threshold, self.effect / self.floor)
 
     @property
     def name(self) -> str:
@@ -134,14 +152,15 @@ def summarise(params: Params, reference: Columns) -> Summary:
     if rows < LEAST:
         raise ValueError(f"a reference needs {LEAST} rows to vary in, this one has {rows}")
     learned = {name: cells.learn(values) for name, values in reference.items()}
-    last = min(rows, CALIBRATED) // UNIT * UNIT
+    unit = unit_rows(rows)
+    last = min(rows, CALIBRATED) // unit * unit
     counts: dict[str, tuple[int, ...]] = {}
     counted: dict[str, Counted] = {}
     spans = []
     for name, one in learned.items():
         placed = one.place(reference[name], is_reference=True)
         counts[name] = _whole(np.bincount(placed.cells, minlength=one.size))
-        by_unit = _by_unit(placed, rows - last, last // UNIT, one.size)
+        by_unit = _by_unit(placed, rows - last, unit, (last // unit, one.size))
         spans.append(span(_scores(placed, rows, counts[name])))
         for aspect in one.aspects():
             taken = distance.taken(aspect, by_unit)
@@ -151,16 +170,23 @@ def summarise(params: Params, reference: Columns) -> Summary:
 
 
 def tally(summary: Summary, window: Columns) -> Window:
-    """Count a window's rows in the reference's cells; the rows are not needed any more."""
+    """Count a window's rows in the reference's cells; the rows are not needed any more.
+
+    Columns that the reference does not have, or has as another kind, are left out.
+    """
     rows = len(next(iter(window.values())))
-    counts = {name: _whole(one.count(window[name])) for name, one in summary.cells.items()}
+    counts = {
+        name: _whole(one.count(window[name]))
+        for name, one in summary.cells.items()
+        if name in window and cells.fits(one, window[name])
+    }
     return Window(rows=rows, counts=counts)
 
 
 def compare(
     params: Params, summary: Summary, window: Window, earlier: Window | None = None
 ) -> tuple[Finding, ...]:
-    """One finding for each aspect of each column: does the window come from the reference?
+    """One finding for each aspect of each column of both: does the window come from the reference?
 
     earlier: another window to compare with, such as the same hours last week, in place of it.
 
@@ -180,13 +206,14 @@ def compare(
 def _looks(params: Params, summary: Summary, window: Window, other: Window) -> Iterator[Finding]:
     import numpy as np
 
-    for name, one in summary.cells.items():
+    shared = window.counts.keys() & other.counts.keys()
+    for name, one in ((name, one) for name, one in summary.cells.items() if name in shared):
         mine, theirs = (np.array(side.counts[name]) for side in (window, other))
         for aspect in one.aspects():
             counts = distance.taken(aspect, mine), distance.taken(aspect, theirs)
             law = summary.calibration.laws[_key(name, aspect)]
             deviance = float(distance.deviance(*counts, is_ordered=aspect.is_ordered))
-            effect, unit = _effect(one, aspect, *counts)
+            effect, unit = distance.effect(one, aspect, *counts)
             yield Finding(
                 feature=name,
                 aspect=aspect.name,
@@ -198,6 +225,9 @@ def _looks(params: Params, summary: Summary, window: Window, other: Window) -> I
                 floor=_floor(params, aspect),
                 unit=unit,
                 is_enough=min(window.rows, other.rows) >= params.minimum_rows,
+                bins=_bins(one, aspect),
+                reference_shares=_shares(counts[1]),
+                current_shares=_shares(counts[0]),
             )
 
 
@@ -211,28 +241,16 @@ def _surprise(law: Law, deviance: float, rows: int, other_rows: int) -> float:
     return max(0.0, float(surprise(smaller * deviance / stretched, high, fold)))
 
 
-def _effect(
-    one: Cells, aspect: Aspect, new: NDArray[np.float32], old: NDArray[np.float32]
-) -> tuple[float, str]:
-    """How large the difference is, and in words."""
-    if not aspect.is_ordered:
-        changed = distance.changed(new, old)
-        return changed, f"{changed:.1%} of the {'words' if 'words' in aspect.name else 'rows'}"
-    numbers = one.lengths if isinstance(one, Texts) else one
-    edges = numbers.edges if isinstance(numbers, Numbers) else ()
-    gap, moved = distance.largest_gap(new, old), distance.movement(new, old, edges)
-    if moved >= gap:
-        return moved, f"{moved:.2f} interquartile ranges"
-    return gap, f"{gap:.1%} of the rows, across a value"
-
-
-def _by_unit(placed: Placed, skipped: int, units: int, size: int) -> NDArray[np.float32]:
-    """Counts by unit of rows and cell, without the skipped first rows."""
+def _by_unit(
+    placed: Placed, skipped: int, unit: int, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Counts (units, cells) by unit of so many rows and by cell, without the skipped first rows."""
     import numpy as np
 
     kept = placed.rows >= skipped
-    keys = (placed.rows[kept] - skipped) // UNIT * size + placed.cells[kept]
-    return np.bincount(keys, minlength=units * size).reshape(units, size).astype(np.float32)
+    keys = (placed.rows[kept] - skipped) // unit * shape[1] + placed.cells[kept]
+    counts = np.bincount(keys, minlength=shape[0] * shape[1])
+    return counts.reshape(shape).astype(np.float32)
 
 
 def _scores(placed: Placed, rows: int, counts: Sequence[int]) -> NDArray[np.float64]:
@@ -249,6 +267,19 @@ def _floor(params: Params, aspect: Aspect) -> float:
     if aspect.name.startswith("new"):
         return params.new_values
     return params.missing if aspect.name == "missing" else params.categories
+
+
+def _bins(one: Cells, aspect: Aspect) -> tuple[str, ...]:
+    """What each of an aspect's cells has in it; of several the last, `others` or `new`."""
+    names = one.names
+    if aspect.is_ordered or len(aspect.cells) > 2:
+        return tuple(names[cells[0]] for cells in aspect.cells)
+    return names[aspect.cells[0][0]], "all others"
+
+
+def _shares(counts: NDArray[np.float32]) -> tuple[float, ...]:
+    total = max(float(counts.sum()), 1.0)
+    return tuple((counts / total).round(6).astype(float).tolist())
 
 
 def _key(name: str, aspect: Aspect) -> str:

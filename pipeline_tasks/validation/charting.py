@@ -1,0 +1,168 @@
+"""Control charts of what labels show: learned from held-out rows, continued from look to look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.decisions import adwin, control_charts
+from pipeline_tasks.decisions.adwin import Adwin
+from pipeline_tasks.decisions.alarm import Charted
+from pipeline_tasks.decisions.control_charts import Ewma, Watched
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LEAST_ROWS = 100
+# Rows whose mean is one point of a chart, and how many points a short reference is to have.
+MOST_IN_A_BLOCK, BLOCKS = 50, 20
+# Blocks until a false alarm, on average.
+RUN_LENGTH = 1000
+QUANTILE = 0.99
+# Looks whose failed requests are watched, after as many to learn from; the share that matters.
+LATEST_LOOKS, LEAST_FAILURES = 10, 0.01
+
+
+class Charts(Frozen):
+    """charts.json: what the charts of a model's errors keep to.
+
+    measure: what is charted, in words. scale: the absolute error that counts as 1, and so does a
+    larger one; None where each row is right or wrong. block_rows: rows in a block. adwin: has seen
+    the held-out rows, so that it notices what has changed since.
+    """
+
+    measure: str
+    scale: float | None
+    rows: int
+    block_rows: int
+    ewma: Ewma
+    adwin: Adwin
+
+
+class State(Frozen):
+    """Where the charts are after a look. left: losses that fill no block yet."""
+
+    watched: Watched
+    adwin: Adwin
+    left: tuple[float, ...] = ()
+    rows: int = 0
+
+
+def learn(truth: NDArray[Any], answer: NDArray[Any]) -> Charts | None:
+    """From held-out rows in the order of time; None where there are too few.
+
+    truth: class indices or numbers (n,); answer: probabilities (n, classes) or values (n,).
+    """
+    if len(truth) < LEAST_ROWS:
+        return None
+    scale = None if answer.ndim > 1 else _scale(truth, answer)
+    losses = _losses(truth, answer, scale)
+    size = max(min(MOST_IN_A_BLOCK, len(losses) // BLOCKS), adwin.block_rows(losses))
+    blocks = adwin.block_means(losses, size)
+    if scale is None:
+        chart = control_charts.chart_of_rate(blocks, block_rows=size, run_length=RUN_LENGTH)
+    else:
+        chart = control_charts.chart_of_mean(blocks, run_length=RUN_LENGTH)
+    return Charts(
+        measure="error rate" if scale is None else "mean absolute error",
+        scale=scale,
+        rows=len(losses),
+        block_rows=size,
+        ewma=chart,
+        adwin=adwin.watch(Adwin(), blocks),
+    )
+
+
+def go_on(charts: Charts, state: State | None, truth: NDArray[Any], answer: NDArray[Any]) -> State:
+    """Where the charts are after these rows, in the order of time."""
+    at = state or State(watched=Watched(average=charts.ewma.mean), adwin=charts.adwin)
+    losses = [*at.left, *_losses(truth, answer, charts.scale)]
+    blocks = adwin.block_means(losses, charts.block_rows)
+    return State(
+        watched=control_charts.watch(charts.ewma, blocks, at.watched, restarts=False),
+        adwin=adwin.watch(at.adwin, blocks),
+        left=tuple(losses[len(blocks) * charts.block_rows :]),
+        rows=at.rows + len(truth),
+    )
+
+
+def judge(charts: Charts, state: State, quality_drop: float) -> tuple[Charted, Charted]:
+    """What each chart says; an alarm lasts as long as the level does.
+
+    quality_drop: the least rise that matters, as a share of all rows, or of a mean.
+    """
+    expected = charts.ewma.mean
+    floor = quality_drop * (1 if charts.scale is None else expected)
+    average, limit = state.watched.average, max(charts.ewma.threshold, expected + floor)
+    recent, has_risen = state.adwin.mean, any(at > charts.adwin.seen for at in state.adwin.rises)
+    has_risen &= recent >= expected + floor
+    since = sum(bucket.rows for bucket in state.adwin.buckets) * charts.block_rows
+    by_chance = f"by chance once in {RUN_LENGTH * charts.block_rows:,} rows at most"
+    change = "has risen" if has_risen else "has not risen"
+    return (
+        Charted(
+            name="EWMA",
+            cause="quality",
+            is_alarm=average > limit,
+            reason=f"{charts.measure} {_said(charts, average)} on an EWMA chart of "
+            f"{state.rows:,} labelled rows, {_said(charts, expected)} expected (alarms above "
+            f"{_said(charts, limit)}, {by_chance})",
+        ),
+        Charted(
+            name="ADWIN",
+            cause="quality",
+            is_alarm=has_risen,
+            reason=f"{charts.measure} {change} by ADWIN: {_said(charts, recent)} in the last "
+            f"{since:,} rows, {_said(charts, expected)} expected (alarms from "
+            f"{_said(charts, expected + floor)}, by chance at {state.adwin.delta:.1%} of moments "
+            "at most)",
+        ),
+    )
+
+
+def judge_failures(shares: Sequence[float], requests: float) -> Charted | None:
+    """What an EWMA chart says of failed requests; None before there are looks to learn it from.
+
+    shares: of requests that failed, by look, this one last. requests: in a look, about.
+    """
+    known, latest = shares[:-LATEST_LOOKS], shares[-LATEST_LOOKS:]
+    if len(known) < LATEST_LOOKS:
+        return None
+    chart = control_charts.chart_of_rate(
+        known, block_rows=max(1, round(requests)), run_length=RUN_LENGTH
+    )
+    limit = max(chart.threshold, chart.mean + LEAST_FAILURES)
+    average = control_charts.watch(chart, latest, restarts=False).average
+    return Charted(
+        name="EWMA of failed requests",
+        cause="service",
+        is_alarm=average > limit,
+        reason=f"{shares[-1]:.1%} of the requests failed, {average:.1%} on an EWMA chart, "
+        f"{chart.mean:.1%} expected (alarms above {limit:.1%}, by chance once in {RUN_LENGTH:,} "
+        "looks at most)",
+    )
+
+
+def _said(charts: Charts, level: float) -> str:
+    return f"{level:.1%}" if charts.scale is None else f"{level * charts.scale:.4g}"
+
+
+def _scale(truth: NDArray[Any], answer: NDArray[Any]) -> float:
+    """Twice what nearly all held-out errors are below: a single wild one must not be the chart."""
+    import numpy as np
+
+    return 2 * float(np.quantile(abs(answer - truth), QUANTILE)) or 1.0
+
+
+def _losses(truth: NDArray[Any], answer: NDArray[Any], scale: float | None) -> Sequence[float]:
+    """From 0 to 1, by row; an answer that is no number is wrong."""
+    import numpy as np
+
+    if scale is None:
+        known = np.isfinite(answer).all(axis=1)
+        wrong: list[float] = ((answer.argmax(axis=1) != truth) | ~known).astype(float).tolist()
+        return wrong
+    errors = np.nan_to_num(abs(answer - truth) / scale, nan=1.0)
+    losses: list[float] = np.clip(errors, 0, 1).tolist()
+    return losses
