@@ -67,12 +67,16 @@ def test_the_training_loop_is_one_chain_from_data_to_deployment(dags):
 
 def assert_one_chain(dag, tasks, *, release):
     """A chain, and beside its last part the task that takes the candidate away again."""
-    assert sorted(chain(dag)) == sorted([*tasks, "released", "withdraw"])
+    assert sorted(chain(dag)) == sorted([*tasks, "end", "withdraw"])
     for earlier, later in itertools.pairwise(tasks):
         also = {"withdraw"} if earlier in release else set()
         assert dag.get_task(earlier).downstream_task_ids == {later} | also
-    assert dag.get_task(tasks[-1]).downstream_task_ids == {"released", "withdraw"}
+    assert dag.get_task(tasks[-1]).downstream_task_ids == {"end", "withdraw"}
+    assert dag.get_task("withdraw").downstream_task_ids == {"end"}
     assert dag.get_task("withdraw").is_teardown
+    # Only a teardown runs in a run that a person has marked as failed.
+    assert dag.get_task("end").is_teardown
+    assert dag.get_task("end").on_failure_fail_dagrun
 
 
 @pytest.mark.parametrize(

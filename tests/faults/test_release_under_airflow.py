@@ -91,6 +91,12 @@ class Fruit:
         """Wait until a task of the run is in that state."""
         self.live.wait_for(lambda: self.states(run).get(task) == state, f"{task} {state}")
 
+    def fail_by_hand(self, run: str, task: str = "") -> None:
+        """Mark a task as failed, or the whole run, as a person does."""
+        path = f"/api/v2/dags/{TRAIN}/dagRuns/{run}"
+        path, key = (f"{path}/taskInstances/{task}", "new_state") if task else (path, "state")
+        self.live.api().patch(path, json={key: "failed"}).raise_for_status()
+
     def champion(self) -> int:
         """The champion's version."""
         champion = self.live.store.champion("fruit")
@@ -215,12 +221,38 @@ def test_a_release_whose_task_fails_for_good_is_red_and_its_candidate_is_withdra
     before = fruit.champion()
     run = fruit.live.airflow().trigger(TRAIN)
     fruit.wait_for_state(run, "canary_20", "deferred")
-    path = f"/api/v2/dags/{TRAIN}/dagRuns/{run}/taskInstances/canary_20"
-    fruit.live.api().patch(path, json={"new_state": "failed"}).raise_for_status()
+    fruit.fail_by_hand(run, "canary_20")
     assert fruit.follow(TRAIN, run) == "failed"
     assert fruit.states(run)["withdraw"] == "success"
     assert fruit.champion() == before
     assert max(int(path.name) for path in models.glob("[0-9]*")) == before
+
+
+def test_a_run_that_a_person_fails_in_its_canary_is_red_and_its_candidate_is_withdrawn(fruit):
+    before = fruit.champion()
+    run = fruit.live.airflow().trigger(TRAIN, seed=5)
+    fruit.wait_for_state(run, "canary_20", "deferred")
+    fruit.fail_by_hand(run)
+    assert fruit.follow(TRAIN, run) == "failed"
+    states = fruit.states(run)
+    assert (states["deploy"], states["withdraw"]) == ("skipped", "success"), states
+    assert (fruit.champion(), fruit.asked_of()) == (before, desired.settled(before))
+    assert "canary_20 failed" in fruit.live.task_log(TRAIN, run, "end")
+
+
+@pytest.mark.parametrize(("task", "what_follows"), [("train", "upstream_failed"), ("", "skipped")])
+def test_a_training_that_a_person_fails_ends_red_be_it_the_task_or_its_run(
+    fruit, task, what_follows
+):
+    run = fruit.live.airflow().trigger(TRAIN, epochs=10_000, patience=1000, learning_rate=0.0001)
+    fruit.wait_for_state(run, "train", "running")
+    fruit.fail_by_hand(run, task)
+    assert fruit.follow(TRAIN, run) == "failed"
+    states = fruit.states(run)
+    assert {states[name] for name in ("evaluate", "deploy", "withdraw")} == {what_follows}, states
+    log = fruit.live.task_log(TRAIN, run, "end")
+    assert "train failed" in log
+    assert "what to do: look at the log of train" in log
 
 
 def test_a_run_that_fails_before_anything_is_published_fails_and_withdraws_nothing(fruit):

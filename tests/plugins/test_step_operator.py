@@ -6,6 +6,8 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, chain
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -14,6 +16,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from perennial.operators.end import EndOperator
 from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.sensors.degradation import DegradationSensor
@@ -254,6 +257,39 @@ def test_the_gate_asks_a_person_when_the_file_or_the_form_says_so(
     assert bool(asked) == asks
     if asked:
         assert left.summary["reasons"].split("; ")[0] in asked[0]
+
+
+CHAIN = ("train", "gate", "export", "bake")
+
+
+@pytest.mark.parametrize(
+    ("states", "decided", "complaint"),
+    [
+        ({}, None, None),
+        ({"export": "skipped", "bake": "skipped"}, ["export"], None),
+        ({"train": "failed", "gate": "upstream_failed"}, None, "train failed"),
+        ({"train": "failed", "gate": "skipped", "bake": "skipped"}, None, "train failed"),
+        ({"gate": "skipped", "bake": "skipped"}, None, "ended the run by hand, before gate"),
+        ({"bake": "failed", "export": "failed"}, None, "export and bake failed"),
+    ],
+)
+def test_the_end_of_a_run_is_red_unless_nothing_failed_and_a_decision_skipped_the_rest(
+    states, decided, complaint
+):
+    with DAG("fruit__train") as dag:
+        end = EndOperator()
+        chain(*(EmptyOperator(task_id=name) for name in CHAIN), end)
+    found = {"run 1": dict.fromkeys(CHAIN, "success") | states}
+    given = SimpleNamespace(
+        get_task_states=lambda dag_id, run_ids: found,
+        xcom_pull=lambda task_ids, key: [decided if one == "gate" else None for one in task_ids],
+    )
+    context = {"run_id": "run 1", "ti": given, "dag": dag}
+    if complaint is None:
+        end.execute(context)
+        return
+    with pytest.raises(AirflowFailException, match=complaint):
+        end.execute(context)
 
 
 def event(*chosen):

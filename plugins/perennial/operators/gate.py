@@ -6,7 +6,6 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from perennial.operators.step import DecisionOperator, StepOperator
 from pipeline_tasks.config import PipelineConfig
@@ -50,9 +49,8 @@ class GateOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
         person = (event.get("responded_by_user") or {}).get("name") or "a person"
         ref = context["ti"].xcom_pull(task_ids=self.task_id, key=VERDICT)
         if event["chosen_options"] != [self.APPROVE]:
-            self.log.info("%s says no; what follows is skipped", person)
-            context["ti"].xcom_push("return_value", ref)
-            raise DownstreamTasksSkipped(tasks=sorted(self.downstream_task_ids))  # type: ignore[no-untyped-call]
+            self.log.info("%s says no", person)
+            self.skip(context, ref, set(self.downstream_task_ids))
         self.log.info("approved by %s", person)
         self.given = {"approved_by": person}
         return StepOperator.execute(self, context)
