@@ -18,7 +18,7 @@ from pipeline_tasks.deployment import Deployment
 from pipeline_tasks.logged import Logged
 from pipeline_tasks.observing import Observation
 from pipeline_tasks.preparation import Preparation
-from pipeline_tasks.production import Monitoring, Retraining
+from pipeline_tasks.production import Monitoring, Notifying, Retraining
 from pipeline_tasks.settings import (
     Column,
     Evaluation,
@@ -67,6 +67,7 @@ class PipelineConfig(Frozen):
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
     notifiers: tuple[Annotated[Part, part_of("notifiers")], ...] = (Part(kind="log"),)
+    notifying: Notifying = Notifying()
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import rows, storages
+from pipeline_tasks import notifying, rows, storages
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.store import read_json
@@ -61,8 +61,7 @@ def monitor(run: Run, window: Ref) -> Ref:
         }
     record = _record(run, draft.done(), facts, judged)
     run.store.record_monitoring(run.config.name, record)
-    if judged.verdict.is_yes:
-        _notify(run, judged)
+    notifying.look(run, record)
     return draft.done()
 
 
@@ -231,11 +230,3 @@ def _episode(run_id: str, records: list[MonitoringRecord]) -> str:
         if record.verdict.answer is Answer.NO:
             break
     return run_id
-
-
-def _notify(run: Run, judged: Alarm) -> None:
-    for notifier in run.config.notifiers:
-        part = registry.part("notifiers", notifier.kind)
-        params = registry.params("notifiers", notifier.kind, notifier.settings())
-        text = "\n".join(f"- {reason}" for reason in judged.verdict.reasons)
-        part.notify(params, title=f"{run.config.name} is degraded", text=text)

@@ -8,6 +8,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
 
 from perennial.operators.step import DecisionOperator, StepOperator
+from pipeline_tasks import notifying
 from pipeline_tasks.config import PipelineConfig
 
 VERDICT = "verdict"
@@ -37,9 +38,12 @@ class GateOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
         if wanted == "never" or (is_yes and wanted == "refused"):
             return self.follow(context, ref)
         context["ti"].xcom_push(VERDICT, ref)
+        reasons = ref["summary"]["reasons"].split("; ")
         self.body = f"The gate says **{ref['summary']['answer']}**:\n\n" + "\n".join(
-            f"- {reason}" for reason in ref["summary"]["reasons"].split("; ")
+            f"- {reason}" for reason in reasons
         )
+        where = f"Answer under Required Actions of {self.dag_id} in Airflow."
+        notifying.tell(self._run(context), self.subject, [*reasons, where])
         return ApprovalOperator.execute(self, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
