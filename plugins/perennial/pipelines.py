@@ -89,7 +89,7 @@ def rollback_form(pipeline: PipelineConfig) -> dict[str, Param]:
 
 
 def asset(pipeline: PipelineConfig, kind: str) -> Asset:
-    """One link of the pipeline's chain in the asset view: data, model or deployment."""
+    """One link of the pipeline's chain in the asset view: data, model, deployment, degraded."""
     uri = f"x-perennial://{pipeline.name}/{kind}"
     return Asset(name=f"{pipeline.name} {kind}", uri=uri, group=kind)
 

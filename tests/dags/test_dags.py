@@ -98,7 +98,7 @@ def test_each_step_of_a_trial_is_a_task_that_waits_without_a_slot(tmp_path, depl
 
 
 def test_the_other_dags_are_chains_too(dags):
-    assert chain(dags["digits__monitor"]) == ["collect", "monitor"]
+    assert chain(dags["digits__monitor"]) == ["collect", "monitor", "degraded"]
     assert chain(dags["digits__retrain"]) == ["watch", "decide", "trigger"]
     assert chain(dags["digits__rollback"]) == ["rollback"]
     assert chain(dags["digits__tune"]) == ["ingest", "check", "prepare", "trial", "choose"]
@@ -163,6 +163,7 @@ def test_assets_link_data_model_and_deployment(dags):
     deployed = names(dag.get_task("deploy").outlets)
     assert deployed == ["digits deployment"]
     assert names(dags["digits__monitor"].get_task("collect").inlets) == deployed
+    assert names(dags["digits__monitor"].get_task("degraded").outlets) == ["digits degraded"]
 
 
 def test_the_configuration_is_passed_by_value(dags):

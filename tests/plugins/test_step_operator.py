@@ -7,15 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, Asset, chain
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
+    AirflowSkipException,
     DownstreamTasksSkipped,
     TaskDeferred,
 )
 
+from perennial.operators.degraded import DegradedOperator
 from perennial.operators.end import EndOperator
 from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
@@ -232,6 +234,7 @@ def test_the_trigger_fires_once_the_newest_verdict_is_degraded(tmp_path, monkeyp
 
 
 NO = REF.model_copy(update={"summary": {"answer": "no", "reasons": "worse; much worse"}})
+ASSET = Asset("small degraded")
 YES = REF.model_copy(update={"summary": {"answer": "yes", "reasons": "better"}})
 
 
@@ -257,6 +260,21 @@ def test_the_gate_asks_a_person_when_the_file_or_the_form_says_so(
     assert bool(asked) == asks
     if asked:
         assert left.summary["reasons"].split("; ")[0] in asked[0]
+
+
+@pytest.mark.parametrize(("kind", "is_told"), [("scheduled", True), ("backfill", False)])
+def test_a_degraded_verdict_is_an_event_with_its_reasons_but_not_in_a_backfill(kind, is_told):
+    event = SimpleNamespace(extra=None)
+    given = context(monitor=NO.model_dump(mode="json"))
+    given |= {"dag_run": SimpleNamespace(run_type=kind), "outlet_events": {ASSET: event}}
+    operator = DegradedOperator(verdict="monitor", outlets=[ASSET])
+    if is_told:
+        operator.execute(given)
+        assert event.extra["reasons"] == "worse; much worse"
+        return
+    with pytest.raises(AirflowSkipException):
+        operator.execute(given)
+    assert event.extra is None
 
 
 CHAIN = ("train", "gate", "export", "bake")
