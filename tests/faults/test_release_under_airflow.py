@@ -19,7 +19,7 @@ from tests.deployment.conftest import Traffic, bad
 from tests.live import Live
 from tests.small import csv_text
 
-TRAIN, ROLLBACK = "fruit__train", "fruit__rollback"
+TRAIN, ROLLBACK, MONITOR = "fruit__train", "fruit__rollback", "fruit__monitor"
 CANARY = {
     "strategy": "canary",
     "steps": [20, 60],
@@ -281,3 +281,26 @@ def test_the_rollback_form_names_the_versions_and_says_how_long_it_took(fruit):
     content = {"logical_date": None, "conf": {"version": 99, "reason": "a mistake"}}
     reply = fruit.live.api().post(f"/api/v2/dags/{ROLLBACK}/dagRuns", json=content)
     assert reply.status_code == 400
+
+
+def test_a_degraded_look_is_an_asset_event_with_its_reasons_and_a_healthy_one_is_none(fruit):
+    def look():
+        run = fruit.live.airflow().trigger(MONITOR)
+        assert fruit.follow(MONITOR, run) == "success"
+        found = fruit.live.api().get("/api/v2/assets/events", params={"source_dag_id": MONITOR})
+        events = {one["source_run_id"]: one["extra"] for one in found.json()["asset_events"]}
+        return run, events.get(run)
+
+    assert look()[1] is None
+    is_server = "pipeline_tasks.serving"
+    [server] = [one for one in fruit.live.family() if is_server in one.cmdline()]
+    server.suspend()
+    try:
+        run, event = look()
+    finally:
+        server.resume()
+    record = next(one for one in fruit.live.store.monitoring("fruit") if one.id == run)
+    assert record.causes == ("service",)
+    assert event["reasons"] == "; ".join(record.verdict.reasons)
+    assert "does not answer" in event["reasons"]
+    assert fruit.live.store.notices("fruit")[-1].title == "fruit is degraded: service"

@@ -106,26 +106,6 @@ def test_a_rollback_from_the_form_answers_with_the_earlier_version_and_forth_aga
     assert live.store.champion("digits") == before
 
 
-def test_a_degraded_look_is_an_asset_event_with_its_reasons_and_no_other_look_is(live):
-    def events():
-        params = {"source_dag_id": "digits__monitor"}
-        found = live.api().get("/api/v2/assets/events", params=params).raise_for_status().json()
-        return {one["source_run_id"]: one for one in found["asset_events"]}
-
-    looks = live.store.monitoring("digits")
-    degraded = {one.id: one for one in looks if one.verdict.is_yes}
-    assert 0 < len(degraded) < len(looks)
-    live.wait_for(lambda: set(degraded) <= set(events()), "the events")
-    found = events()
-    assert set(found) & {one.id for one in looks} == set(degraded)
-    for name, record in degraded.items():
-        assert found[name]["extra"]["reasons"] == "; ".join(record.verdict.reasons)
-        assert found[name]["extra"]["causes"] == ", ".join(record.causes)
-    healthy = live.airflow().trigger("small__monitor")
-    assert follow(live, "small__monitor", healthy) == "success"
-    assert tasks(live, "small__monitor", healthy)["degraded"]["state"] == "skipped"
-
-
 def test_a_rollback_to_nowhere_is_refused_by_the_form(live):
     content = {"logical_date": None, "conf": {"version": 99, "reason": "a mistake"}}
     reply = live.api().post("/api/v2/dags/digits__rollback/dagRuns", json=content)

@@ -26,6 +26,7 @@ from perennial.triggers.degradation import DegradationTrigger
 from pipeline_tasks import loop
 from pipeline_tasks.core.errors import DataError, TransientError
 from pipeline_tasks.core.values import Ref
+from pipeline_tasks.run import default_store
 
 REF = Ref(pipeline="small", run="run", artifact="raw", digest="d", summary={"rows": 3})
 
@@ -260,6 +261,8 @@ def test_the_gate_asks_a_person_when_the_file_or_the_form_says_so(
     assert bool(asked) == asks
     if asked:
         assert left.summary["reasons"].split("; ")[0] in asked[0]
+        told = default_store().notices(pipeline.name)[-1]
+        assert (told.title, told.is_sent) == ("Promote the candidate small?", True)
 
 
 @pytest.mark.parametrize(("kind", "is_told"), [("scheduled", True), ("backfill", False)])
