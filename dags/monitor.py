@@ -1,10 +1,11 @@
-"""<name>__monitor: collect > monitor."""
+"""<name>__monitor: collect > monitor > degraded."""
 
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, chain
 
-from perennial.operators.step import StepOperator
+from perennial.operators.degraded import DegradedOperator
+from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.pipelines import asset, default_args, pipelines
 
 DOC = """
@@ -13,7 +14,8 @@ with the labels that have arrived, *monitor* compares quality, inputs, answers, 
 with what the champion was promoted with.
 
 The verdict is in the log of *monitor*, in plain words: healthy, degraded, or not enough data.
-`{name}__retrain` waits for a degraded one.
+`{name}__retrain` waits for a degraded one, and *degraded*, which is skipped otherwise, makes it
+an event of the asset `{name} degraded`, on which you can schedule DAGs of your own.
 """
 
 for pipeline in pipelines():
@@ -33,5 +35,11 @@ for pipeline in pipelines():
     ):
         chain(
             StepOperator(step="collect", pipeline=pipeline, inlets=[asset(pipeline, "deployment")]),
-            StepOperator(step="monitor", pipeline=pipeline, inputs={"window": "collect"}),
+            DecisionOperator(step="monitor", pipeline=pipeline, inputs={"window": "collect"}),
+            DegradedOperator(
+                verdict="monitor",
+                outlets=[asset(pipeline, "degraded")],
+                doc_md=f"Skipped while {pipeline.name} is healthy; otherwise an asset event, for "
+                "any DAG that is to know of it.",
+            ),
         )

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from functools import partial
 
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronTriggerTimetable, chain
 
+from perennial.operators.end import EndOperator
 from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.operators.watch import WatchOperator
@@ -83,10 +83,6 @@ for pipeline in pipelines():
             *trials,
             deploy,
             bake,
-            # The end: without it, a run that withdrew its candidate after an error would be green.
-            EmptyOperator(
-                task_id="released", doc_md="The candidate is in production, and the bake is over."
-            ),
         )
         # Beside the chain: what takes the candidate away again. A watch that says no leads here,
         # and so does a task of the release that fails for good; bake skips it when all is well.
@@ -96,4 +92,7 @@ for pipeline in pipelines():
             outlets=[deployment],
         )
         [publish, *trials, deploy, bake] >> withdraw
-        withdraw.as_teardown(setups=publish, on_failure_fail_dagrun=True)
+        withdraw.as_teardown(setups=publish)
+        [bake, withdraw] >> EndOperator(
+            doc_md="Red when a task of the run failed, or when somebody ended it; otherwise green."
+        )

@@ -29,7 +29,10 @@ for pipeline in pipelines():
         default_args=default_args(pipeline),
         params={
             "reason": Param(
-                None, type=["null", "string"], title="Reason", description="Why: kept with it."
+                None,
+                type=["null", "string"],
+                title="Reason",
+                description="Why this search: kept with it.",
             )
         },
         tags=["perennial", pipeline.name],

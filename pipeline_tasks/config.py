@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from pipeline_tasks import column_rules, mistakes
+from pipeline_tasks import column_rules, metrics, mistakes
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
@@ -18,12 +25,11 @@ from pipeline_tasks.deployment import Deployment
 from pipeline_tasks.logged import Logged
 from pipeline_tasks.observing import Observation
 from pipeline_tasks.preparation import Preparation
-from pipeline_tasks.production import Monitoring, Retraining
+from pipeline_tasks.production import Monitoring, Notifying, Retraining
 from pipeline_tasks.settings import (
     Column,
     Evaluation,
     Label,
-    MetricName,
     Part,
     Promotion,
     Split,
@@ -57,7 +63,7 @@ class PipelineConfig(Frozen):
     model: Annotated[Part, part_of("models")]
     training: Training = Training()
     tuning: Tuning | None = None
-    metrics: tuple[MetricName, ...] = ("accuracy", "precision", "recall", "f1")
+    metrics: tuple[str, ...] = ("accuracy", "precision", "recall", "f1")
     evaluation: Evaluation = Evaluation()
     promotion: Promotion = Promotion()
     export: Export = Export()
@@ -67,6 +73,7 @@ class PipelineConfig(Frozen):
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
     notifiers: tuple[Annotated[Part, part_of("notifiers")], ...] = (Part(kind="log"),)
+    notifying: Notifying = Notifying()
 
     @model_validator(mode="before")
     @classmethod
@@ -78,6 +85,13 @@ class PipelineConfig(Frozen):
         if isinstance(promotion, dict):
             promotion = {"metric": "rmse"} | promotion
         return {"metrics": ["rmse", "mae", "r2"]} | content | {"promotion": promotion}
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_fit_the_label(cls, kinds: tuple[str, ...], info: ValidationInfo) -> Any:
+        label = info.data.get("label")
+        metrics.check(kinds, label.task if label else None)
+        return kinds
 
     @model_validator(mode="after")
     def _its_parts_fit_together(self) -> Self:
@@ -139,7 +153,7 @@ class PipelineConfig(Frozen):
             name: column.type for name, column in self.columns.items() if column.is_input
         }
         found = [
-            *self.evaluation.misfits(self.task, self.metrics, self.promotion, columns),
+            *self.evaluation.misfits(self.metrics, self.promotion, columns),
             *self._useless({*columns.values()}),
         ]
         if mistakes := "; ".join(found):
@@ -191,9 +205,7 @@ class PipelineConfig(Frozen):
     @property
     def task(self) -> Literal["binary", "multiclass", "regression"]:
         """What kind of answer the label asks for."""
-        if self.label.type == "number":
-            return "regression"
-        return "binary" if len(self.label.classes) == 2 else "multiclass"
+        return self.label.task
 
     def section(self, name: str) -> JsonValue:
         """One top-level key of the file as JSON."""

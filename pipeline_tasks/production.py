@@ -1,4 +1,4 @@
-"""The sections `monitoring` and `retraining`: what production must keep to, and what mends it."""
+"""What production must keep to, what mends it, and how often people are told: three sections."""
 
 from __future__ import annotations
 
@@ -60,4 +60,14 @@ class Retraining(Frozen):
     maximum_recent: int = Field(500, ge=1, description="Rows of that window, at most.")
     maximum_observations: int = Field(
         100_000, ge=0, description="Newest ones trained on, at most; 0: the source alone is."
+    )
+
+
+class Notifying(Frozen):
+    """How often a person is told of the same thing."""
+
+    cooldown_minutes: float = Field(
+        720,
+        ge=0,
+        description="Least time between two messages about the same episode and cause.",
     )

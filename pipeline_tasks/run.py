@@ -173,11 +173,13 @@ def step(
 def summary_text(summary: Mapping[str, Scalar]) -> str:
     """A summary as the end of a log line.
 
-    >>> summary_text({"rows": 3, "accuracy": 0.98765})
-    ': rows 3, accuracy 0.9877'
+    >>> summary_text({"rows": 3, "accuracy": 0.98765, "champion": None})
+    ': rows 3, accuracy 0.9877, champion none'
     """
     items = (
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        f"{key} {value:.4g}"
+        if isinstance(value, float)
+        else f"{key} {'none' if value is None else value}"
         for key, value in summary.items()
     )
     text = ", ".join(items)

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pipeline_tasks import column_rules, metrics
+from pipeline_tasks import column_rules
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import UnknownPartError
 from pipeline_tasks.core.values import Frozen
@@ -177,6 +177,13 @@ class Label(Frozen):
             raise ValueError("a number has no `classes`; use `min` and `max` to bound it")
         return self
 
+    @property
+    def task(self) -> Literal["binary", "multiclass", "regression"]:
+        """What kind of answer it asks for."""
+        if self.type == "number":
+            return "regression"
+        return "binary" if len(self.classes) == 2 else "multiclass"
+
     def knows(self, value: str | float) -> bool:
         """Whether a truth that a client tells is one that a model of this label may answer."""
         if self.type == "number":
@@ -259,10 +266,9 @@ class Evaluation(Frozen):
     )
 
     def misfits(
-        self, task: str, measured: tuple[str, ...], promotion: Promotion, columns: dict[str, str]
+        self, measured: tuple[str, ...], promotion: Promotion, columns: dict[str, str]
     ) -> Iterator[str]:
         """What does not fit together. columns: the type of each one that a client sends."""
-        yield from filter(None, (metrics.misfit(kind, task) for kind in measured))
         for kind in promotion.thresholds:
             if kind not in measured:
                 yield f"promotion.thresholds: {kind!r} must be in metrics"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
-from html.parser import HTMLParser
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +23,9 @@ ABSENT = object()
 MEND = "mend the source, or the pipeline file's columns if the change is meant to last"
 EXPECTED = {
     "text in a numeric column": "a number such as 1, -2.5 or 3e4, or nothing",
-    "what is no text in a column of text": "text, a number or a date, or nothing",
+    "what is no text in a column of text": "text or nothing; numbers are text in a column of "
+    "`type: category` only",
 }
-UNREAD = {"script", "style", "noscript", "title"}
-INLINE = {"a", "b", "i", "em", "strong", "span", "sub", "sup", "small", "code", "u", "mark"}
-Cell = tuple[list[str], int, int]  # its text, and how many columns and rows it spans
 Place = Callable[[int], str]
 
 
@@ -79,9 +75,10 @@ def _some(names: Sequence[str]) -> str:
 def typed(table: pd.DataFrame, config: PipelineConfig, place: Place) -> pd.DataFrame:
     """The declared columns of a table in their declared types, whatever types they have in it.
 
-    number: float64; pixel: float32; text: str, numbers and dates written out; missing: NaN. A
-    label that is a number is float64, and int64 where it is a class and every one is whole.
-    An empty text is a missing value. The index must be 0 to n-1.
+    number: float64; pixel: float32; text: str, dates written out, and numbers as well unless the
+    column is of `type: text`, where they are a mistake; missing: NaN. A label that is a number is
+    float64, and int64 where it is a class and every one is whole. An empty text is a missing value.
+    The index must be 0 to n-1.
     Raises DataError with the place, column and value of what cannot be one of these types.
     """
     import pandas as pd
@@ -91,7 +88,9 @@ def typed(table: pd.DataFrame, config: PipelineConfig, place: Place) -> pd.DataF
     of_numbers, of_texts = wrong.values()
     for name, kind in kinds(config).items():
         values = table[name]
-        found = _texts(values) if kind == "text" else _numbers(values)
+        column = config.columns.get(name)
+        written = _prose if column is not None and column.type == "text" else _text
+        found = _texts(values, written) if kind == "text" else _numbers(values)
         for row in map(int, _lost(values, found)):
             told = of_texts if kind == "text" else of_numbers
             told.append(f"{place(row)}, column {name}: {values[row]!r}")
@@ -141,11 +140,11 @@ def _number(value: Any) -> Any:
     return value if isinstance(value, str | int | float) else None
 
 
-def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
+def _texts(values: pd.Series[Any], written: Callable[[Any], str | None]) -> pd.Series[Any]:
     import pandas as pd
 
     if not (isinstance(values.dtype, pd.StringDtype) or values.dtype == "string[pyarrow]"):
-        values = values.astype(object).map(_text, na_action="ignore")
+        values = values.astype(object).map(written, na_action="ignore")
     texts = values.astype("str")
     return texts.mask(texts == "")
 
@@ -156,6 +155,10 @@ def _text(value: Any) -> str | None:
     if isinstance(value, date | time):  # a moment is a date too
         return value.isoformat()
     return str(value) if isinstance(value, str | int | float | Decimal) else None
+
+
+def _prose(value: Any) -> str | None:
+    return None if isinstance(value, int | float | Decimal) else _text(value)
 
 
 def of_records(
@@ -219,82 +222,3 @@ def empty(where: str, problem: str) -> EmptyError:
         expected="at least one row",
         fix="look at what fills this source, and at how it is asked",
     )
-
-
-class Document(HTMLParser):
-    """What an HTML page says, even if it is not quite HTML."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.title, self.base, self._texts = "", "", list[str]()
-        self.links, self.meta = list[str](), dict[str, str]()
-        self._tables: list[list[list[Cell]]] = []
-        self._open: list[list[list[Cell]]] = []
-        self._inside = ""
-        self.feed(text + "\n")
-        self.text = _line(self._texts)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        self._inside = tag if tag in UNREAD else self._inside
-        self.handle_data("" if tag in INLINE else " ")
-        if tag == "a" and "href" in given:
-            self.links.append(given["href"])
-        elif tag == "base":
-            self.base = self.base or given.get("href", "")
-        elif tag == "meta" and given.get("name"):
-            self.meta[given["name"]] = given.get("content", "")
-        elif tag == "table":
-            self._tables.append([])
-            self._open.append(self._tables[-1])
-        elif tag == "tr" and self._open:
-            self._open[-1].append([])
-        elif tag in ("td", "th") and self._open:
-            self._open[-1] += [] if self._open[-1] else [[]]
-            self._open[-1][-1].append(
-                ([], _span(given.get("colspan")), _span(given.get("rowspan")))
-            )
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = "" if tag == self._inside else self._inside
-        self.handle_data("" if tag in INLINE else " ")
-        if tag == "table" and self._open:
-            self._open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if self._inside == "title":
-            self.title = _line([self.title, data])
-        elif not self._inside:
-            self._texts.append(data)
-            if self._open and self._open[-1] and self._open[-1][-1]:
-                self._open[-1][-1][-1][0].append(data)
-
-    def grids(self) -> list[list[list[str]]]:
-        """Each table that has rows, as rows of texts; a cell that spans others is in each."""
-        return [grid for table in self._tables if (grid := _grid(table))]
-
-
-def _span(text: str | None) -> int:
-    return min(max(int(text), 1), 1000) if text and re.fullmatch("[0-9]{1,5}", text) else 1
-
-
-def _grid(table: list[list[Cell]]) -> list[list[str]]:
-    found: list[list[str]] = []
-    above: dict[int, tuple[int, str]] = {}
-    for cells in table:
-        row, waiting = list[str](), list(cells)
-        while waiting or len(row) in above:
-            if len(row) in above:
-                (left, cell), columns = above.pop(len(row)), 1
-            else:
-                texts, columns, left = waiting.pop(0)
-                cell = _line(texts)
-            for _ in range(columns):
-                above |= {len(row): (left - 1, cell)} if left > 1 else {}
-                row.append(cell)
-        found += [row] if row else []
-    return found
-
-
-def _line(texts: Iterable[str]) -> str:
-    return " ".join("".join(texts).split())

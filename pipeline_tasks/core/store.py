@@ -7,6 +7,7 @@
 <root>/<pipeline>/versions/<number>.json      what each version was when it became the champion
 <root>/<pipeline>/history.jsonl               every promotion, refusal, decision and rollback
 <root>/<pipeline>/monitoring.jsonl            every look at production
+<root>/<pipeline>/notices.jsonl               every message to a person
 <root>/<pipeline>/observations/               the prediction log and the labels that arrived
 
 The root is a folder, or a URI such as s3://bucket/prefix; see core/remote.py for how that differs.
@@ -37,22 +38,17 @@ from pipeline_tasks.core.artifact import (
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.fingerprint import library_versions
 from pipeline_tasks.core.folder import Folder, append_line, write_text
-from pipeline_tasks.core.values import Champion, HistoryEntry, MonitoringRecord, Ref, Scalar
+from pipeline_tasks.core.values import (
+    Champion,
+    HistoryEntry,
+    MonitoringRecord,
+    Notice,
+    Ref,
+    Scalar,
+)
 
-__all__ = [
-    "MANIFEST",
-    "RETRAINING",
-    "Draft",
-    "Manifest",
-    "Store",
-    "append_line",
-    "read_json",
-    "read_manifest",
-    "safe_name",
-    "store_at",
-    "verify_folder",
-    "write_text",
-]
+__all__ = ["MANIFEST", "RETRAINING", "Draft", "Manifest", "Store", "append_line", "read_json"]
+__all__ += ["read_manifest", "safe_name", "store_at", "verify_folder", "write_text"]
 
 RETRAINING = "retraining"
 
@@ -202,8 +198,7 @@ class Store:
 
     def history(self, pipeline: str) -> list[HistoryEntry]:
         """Every promotion, refusal, decision and rollback, oldest first."""
-        lines = self._kept.lines(f"{pipeline}/history")
-        return [HistoryEntry.model_validate_json(line) for line in lines]
+        return [*map(HistoryEntry.model_validate_json, self._kept.lines(f"{pipeline}/history"))]
 
     def record_monitoring(self, pipeline: str, record: MonitoringRecord) -> None:
         """Append one look at production; a retried run's second record is the one that counts."""
@@ -214,6 +209,14 @@ class Store:
         lines = self._kept.lines(f"{pipeline}/monitoring")
         records = map(MonitoringRecord.model_validate_json, lines)
         return list({record.id: record for record in records}.values())
+
+    def record_notice(self, pipeline: str, notice: Notice) -> None:
+        """Append one message to a person."""
+        self._kept.append(f"{pipeline}/notices", notice.model_dump_json())
+
+    def notices(self, pipeline: str) -> list[Notice]:
+        """Every message to a person, oldest first."""
+        return [*map(Notice.model_validate_json, self._kept.lines(f"{pipeline}/notices"))]
 
     def undecided(self, pipeline: str) -> MonitoringRecord | None:
         """The newest look at production, if it was a degraded one and nobody has decided on it."""

@@ -90,3 +90,14 @@ class MonitoringRecord(Frozen):
     numbers: dict[str, Scalar]
     prediction_watermark: str
     label_watermark: str
+
+
+class Notice(Frozen):
+    """One message to a person: by which notifier, about what, and whether it could be sent."""
+
+    at: str
+    notifier: str
+    subjects: tuple[str, ...]
+    title: str
+    text: str
+    is_sent: bool

@@ -84,9 +84,8 @@ def fit(
     while not progress.is_over(settings):
         began = time.monotonic()
         epoch = progress.epochs + 1
-        order = _order(training.rows_an_epoch, settings.seed, epoch)
-        chosen = order if training.order is None else training.order[order]
-        training_loss = _checked(run_epoch(tf.constant(chosen), tf.constant(epoch)), epoch)
+        order = _order(training, settings.seed, epoch)
+        training_loss = _checked(run_epoch(tf.constant(order), tf.constant(epoch)), epoch)
         with average.applied():
             validation_loss, score = (float(value) for value in judge())
             weights = [variable.numpy() for variable in model.weights]
@@ -98,8 +97,7 @@ def fit(
             weights=weights,
         )
         checkpoint.save(state, progress)
-        where = {"done": progress.epochs, "of": settings.epochs}
-        log.info(progress.line(settings), extra=where)
+        log.info(progress.line(settings), extra={"done": progress.epochs, "of": settings.epochs})
         if after_epoch:
             after_epoch(progress)
     for variable, best in zip(model.weights, progress.best_weights, strict=True):
@@ -128,10 +126,13 @@ def solved(
     )
 
 
-def _order(rows: int, seed: int, epoch: int) -> NDArray[np.int32]:
+def _order(training: Examples, seed: int, epoch: int) -> NDArray[np.int32]:
+    """The rows of one epoch."""
     import numpy as np
 
-    return np.random.default_rng([seed, epoch]).permutation(rows).astype(np.int32)
+    shuffled = np.random.default_rng([seed, epoch]).permutation(training.rows_an_epoch)
+    order: NDArray[np.int32] = shuffled.astype(np.int32)
+    return order if training.order is None else training.order[order]
 
 
 def _checked(answer: tuple[tf.Tensor, tf.Tensor], epoch: int) -> float:

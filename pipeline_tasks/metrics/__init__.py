@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import PydanticCustomError
+
 from pipeline_tasks.core import registry
+from pipeline_tasks.core.errors import UnknownPartError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +53,31 @@ def misfit(kind: str, task: str) -> str:
     return (
         f"{kind} needs {needs}, which a model for {task} does not answer; use {', '.join(fitting)}"
     )
+
+
+def check(kinds: tuple[str, ...], task: str | None) -> None:
+    """Raise one error for all names that no metric has, or only one for another task.
+
+    task: None where the label does not say.
+    """
+    found: list[dict[str, object]] = []
+    where: dict[str, object]
+    for place, kind in enumerate(kinds):
+        where = {"loc": (place,), "input": kind}
+        if kind not in registry.known("metrics"):
+            found.append(where | {"type": "unknown_part", "msg": _unknown(kind)})
+        elif task and (text := misfit(kind, task)):
+            found.append(where | {"type": "value_error", "msg": text})
+    if found:
+        raise PydanticCustomError("part", "", {"errors": found})
+
+
+def _unknown(kind: str) -> str:
+    try:
+        registry.part("metrics", kind)
+    except UnknownPartError as error:
+        return str(error)
+    return ""
 
 
 def taken(needs: str, answer: NDArray[Any]) -> NDArray[Any]:

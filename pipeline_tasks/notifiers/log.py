@@ -10,7 +10,10 @@ log = logging.getLogger(__name__)
 
 
 class Params(Frozen):
-    """Nothing to set."""
+    """Nothing to set.
+
+    notifiers: [{kind: log}]
+    """
 
 
 def notify(params: Params, *, title: str, text: str) -> None:

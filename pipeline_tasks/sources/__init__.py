@@ -72,7 +72,7 @@ def variable(name: str) -> str:
         return value
     raise ConfigError(
         f"the environment variable {name} is not set",
-        expected=f"a value for {name}, which source in the pipeline file asks for",
+        expected=f"a value for {name}, which the pipeline file asks for",
         fix=f"set {name} where the pipeline runs",
     )
 

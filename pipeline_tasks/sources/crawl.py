@@ -17,7 +17,7 @@ from urllib.robotparser import RobotFileParser
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline_tasks import sources, tables
+from pipeline_tasks import html_document, sources, tables
 from pipeline_tasks.column_rules import expression
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError
@@ -154,7 +154,7 @@ def _kept(folder: Path) -> Iterator[Page]:
 
 
 def _records(params: Params, page: Page) -> list[dict[str, str]]:
-    document = tables.Document(page.text())
+    document = html_document.Document(page.text())
     path = urlsplit(page.url)._replace(scheme="", netloc="").geturl()
     matches = {name: re.search(pattern, path) for name, pattern in params.from_url.items()}
     found = {
@@ -236,7 +236,7 @@ class _Crawler:
         return found
 
     def _links(self, page: Page) -> list[str]:
-        document = tables.Document(page.text())
+        document = html_document.Document(page.text())
         base = urljoin(page.url, document.base)
         links = (urldefrag(urljoin(base, link)).url for link in document.links)
         return [link for link in links if self._is_wanted(link)]

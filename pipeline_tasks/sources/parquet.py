@@ -54,7 +54,7 @@ def fetch(params: Params, folder: Path) -> int:
 def read(params: Params, folder: Path, config: PipelineConfig) -> pd.DataFrame:
     """The declared columns in their declared types, one file after the other.
 
-    Numbers in a column of text are written out, text in a column of numbers is parsed. Raises
+    Numbers in a category are written out, text in a column of numbers is parsed. Raises
     DataError that names the file, row, column and value when that cannot be done.
     """
     import pandas as pd

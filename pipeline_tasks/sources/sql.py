@@ -47,7 +47,27 @@ Mark = Annotated[
 ]
 
 
-class Params(Frozen):
+class Database(Frozen):
+    """Which database, for a source or a storage."""
+
+    url: str | None = Field(None, description="Of SQLAlchemy; ${NAME} is a variable.")
+    connection: str | None = Field(
+        None, description="A connection of Airflow, or AIRFLOW_CONN_<NAME> in the environment."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_secrets(cls, content: object) -> object:
+        return refuse_secrets(content)
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Self:
+        if (self.url is None) == (self.connection is None):
+            raise ValueError("needs either `url` or `connection`")
+        return self
+
+
+class Params(Database):
     """Which database, and what of it.
 
     source: {kind: sql, connection: shop, table: public.orders, watermark: created_at,
@@ -55,10 +75,6 @@ class Params(Frozen):
     source: {kind: sql, url: "postgresql://me:${SHOP_PASSWORD}@db/shop", query: "SELECT ..."}
     """
 
-    url: str | None = Field(None, description="Of SQLAlchemy; ${NAME} is a variable.")
-    connection: str | None = Field(
-        None, description="A connection of Airflow, or AIRFLOW_CONN_<NAME> in the environment."
-    )
     table: str | None = Field(None, description="A table or view, such as orders or shop.orders.")
     query: str | None = Field(
         None, pattern=r"(?i)^\s*(select|with)\b", description="A SELECT; its rows are taken as is."
@@ -73,15 +89,8 @@ class Params(Frozen):
         None, ge=1, description="With a watermark: only so many of the latest rows are trained on."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _has_no_secrets(cls, content: object) -> object:
-        return refuse_secrets(content)
-
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
-        if (self.url is None) == (self.connection is None):
-            raise ValueError("needs either `url` or `connection`")
         if (self.table is None) == (self.query is None):
             raise ValueError("needs either `table` or `query`")
         for name in ("since", "maximum_rows"):

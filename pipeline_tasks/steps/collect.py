@@ -52,8 +52,9 @@ def collect(run: Run) -> Ref:
     inputs by column, `_answer`, `_time_ms` and `_latency_ms`. labelled.npz: those that are judged
     now, the same with `_truth` (class indices, or numbers) and without the latency. Of more than
     100,000 rows each is a uniform sample. `_answer`: see logged_arrays.answers. counts.json: all
-    new predictions, counted in the champion's reference for drift. window.json: the counts below, completeness, and how the server does (see service_facts). cohorts.json: the
-    champion's predictions by hour, and how many have a label.
+    new predictions, counted in the champion's reference for drift. window.json: the counts below,
+    completeness, and how the server does (see service_facts). cohorts.json: the champion's
+    predictions by hour, and how many have a label.
 
     Counted of the labels since the last look, by the moment that each is true of, which is its
     arrival unless it was told:

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pipeline_tasks import drifting, looking, rows, storages
-from pipeline_tasks.core import clock, registry
+from pipeline_tasks import drifting, looking, notifying, rows, storages
+from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Answer, Champion, MonitoringRecord, Ref, Verdict
 from pipeline_tasks.decisions.alarm import Alarm, Charted, Drift, Service, alarm
@@ -63,8 +63,7 @@ def monitor(run: Run, window: Ref) -> Ref:
         }
     record = _record(run, draft.done(), found, facts)
     run.store.record_monitoring(run.config.name, record)
-    if found.judged.verdict.is_yes:
-        _notify(run, found.judged)
+    notifying.look(run, record)
     return draft.done()
 
 
@@ -229,11 +228,3 @@ def _episode(run_id: str, records: list[MonitoringRecord]) -> str:
         if record.verdict.answer is Answer.NO:
             break
     return run_id
-
-
-def _notify(run: Run, judged: Alarm) -> None:
-    for notifier in run.config.notifiers:
-        part = registry.part("notifiers", notifier.kind)
-        params = registry.params("notifiers", notifier.kind, notifier.settings())
-        text = "\n".join(f"- {reason}" for reason in judged.verdict.reasons)
-        part.notify(params, title=f"{run.config.name} is degraded", text=text)

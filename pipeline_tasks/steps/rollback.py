@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 
-from pipeline_tasks import publishing, quarantine, releasing
+from pipeline_tasks import notifying, publishing, quarantine, releasing
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ArtifactError, ConfigError
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref, Scalar
@@ -40,6 +40,8 @@ def rollback(run: Run, version: int | None, reason: str) -> Ref:
         else:
             seconds, after = _go_back(run, target, champion, version, reason)
             before = champion.version
+    told = f"{run.by} has rolled {run.config.name} back from version {before} to version {after}"
+    notifying.tell(run, told, (reason,))
     with run.write("rollback") as draft:
         content: dict[str, Scalar] = {
             "version": after,

@@ -6,17 +6,15 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline_tasks import array_slices, rows, storages
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import DataError
-from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.database import told
-from pipeline_tasks.sources import refuse_secrets
-from pipeline_tasks.sources.sql import address
+from pipeline_tasks.sources.sql import Database, address
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -28,7 +26,7 @@ WAIT_SECONDS = 60
 DIGEST, PART, ROW = "_digest", "_split", "_row"
 
 
-class Params(Frozen):
+class Params(Database):
     """Which table; it is made when it is not there.
 
     Its rows have `_split` (train, validation, test, recent), `_row` (their place there), `_digest`
@@ -40,22 +38,7 @@ class Params(Frozen):
     storage: {kind: sql, url: "postgresql://me:${WAREHOUSE_PASSWORD}@db/ml", table: churn}
     """
 
-    url: str | None = Field(None, description="Of SQLAlchemy; ${NAME} is a variable.")
-    connection: str | None = Field(
-        None, description="An Airflow connection that AIRFLOW_CONN_<NAME> describes."
-    )
     table: str = Field(description="The table's name, such as churn or ml.churn; its schema is.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_no_secrets(cls, content: object) -> object:
-        return refuse_secrets(content)
-
-    @model_validator(mode="after")
-    def _one_of_each(self) -> Self:
-        if (self.url is None) == (self.connection is None):
-            raise ValueError("needs either `url` or `connection`")
-        return self
 
 
 def keep(params: Params, folder: Path, kept: storages.Kept, run: tuple[str, str]) -> None:

@@ -12,7 +12,10 @@ UNWATCHED = "nobody asks an archive"
 
 
 class Params(Frozen):
-    """Nothing to set: the folder is `archive/` in the pipeline's part of the store."""
+    """Nothing to set: the folder is `archive/` in the pipeline's part of the store.
+
+    target: {kind: archive}
+    """
 
 
 def folder(params: Params, run: Run) -> Path:

@@ -22,7 +22,10 @@ ASK_SECONDS = 0.05
 
 
 class Params(Frozen):
-    """How long the server may take."""
+    """How long the server may take.
+
+    target: {kind: model_server, timeout_seconds: 120}
+    """
 
     timeout_seconds: float = Field(60, gt=0, description="From the folder's arrival to AVAILABLE.")
 

@@ -23,7 +23,10 @@ POLL_SECONDS = 0.2
 
 
 class Params(Frozen):
-    """Where it is, is asked for by PERENNIAL_TF_SERVING: the address of its REST interface."""
+    """Where it is, is asked for by PERENNIAL_TF_SERVING: the address of its REST interface.
+
+    target: {kind: tf_serving, base_path: /models}
+    """
 
     timeout_seconds: float = Field(60, gt=0, description="From the folder's arrival to AVAILABLE.")
     base_path: str = Field(

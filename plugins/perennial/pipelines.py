@@ -14,6 +14,8 @@ from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.run import default_store
 from pipeline_tasks.training import Training
 
+LAST_GOOD = "the last good one"
+
 
 def pipelines() -> Iterator[PipelineConfig]:
     """The pipelines to draw: every good file, or, when a task is about to run, only its own.
@@ -72,10 +74,10 @@ def rollback_form(pipeline: PipelineConfig) -> dict[str, Param]:
         None,
         type=["null", "integer"],
         enum=[None, *known],
-        values_display={str(number): text for number, text in known.items()},
+        values_display={"null": LAST_GOOD} | {str(number): text for number, text in known.items()},
         title="Version",
-        description="The version that shall answer; empty for the last good one before this, or, "
-        "while a candidate is on trial, for the end of its trial.",
+        description="The version that shall answer. The last good one is the champion before this, "
+        "or, while a candidate is on trial, this one: its trial ends.",
     )
     reason = Param(
         type="string",
@@ -87,7 +89,7 @@ def rollback_form(pipeline: PipelineConfig) -> dict[str, Param]:
 
 
 def asset(pipeline: PipelineConfig, kind: str) -> Asset:
-    """One link of the pipeline's chain in the asset view: data, model or deployment."""
+    """One link of the pipeline's chain in the asset view: data, model, deployment, degraded."""
     uri = f"x-perennial://{pipeline.name}/{kind}"
     return Asset(name=f"{pipeline.name} {kind}", uri=uri, group=kind)
 

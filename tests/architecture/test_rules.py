@@ -144,7 +144,7 @@ def test_a_part_offers_what_its_folder_promises(folder, name):
         assert params.model_config["extra"] == "forbid"
 
 
-SHOWN = ("sources", "models", "transforms", "detectors")
+SHOWN = ("sources", "models", "transforms", "detectors", "targets", "notifiers")
 
 
 @pytest.mark.parametrize(("folder", "name"), [one for one in parts() if one[0] in SHOWN])

@@ -107,11 +107,13 @@ def test_a_failed_task_says_file_line_column_and_what_to_do(page, live):
     expect(page.get_by_text("what to do: mend these values").first).to_be_visible()
 
 
-def test_the_rollback_form_asks_why(page, live):
+def test_the_rollback_form_asks_why_and_says_what_no_version_means(page, live):
     visit(page, live, "/dags/digits__rollback")
     page.get_by_role("button", name="Trigger").first.click()
     expect(page.get_by_text("Why: it is kept in the history, with your name.")).to_be_visible()
     expect(page.get_by_text("The version that shall answer")).to_be_visible()
+    expect(page.get_by_text("the last good one", exact=True)).to_be_visible()
+    expect(page.get_by_text("null", exact=True)).to_have_count(0)
 
 
 def test_assets_link_data_model_and_deployment(page, live):

@@ -67,12 +67,16 @@ def test_the_training_loop_is_one_chain_from_data_to_deployment(dags):
 
 def assert_one_chain(dag, tasks, *, release):
     """A chain, and beside its last part the task that takes the candidate away again."""
-    assert sorted(chain(dag)) == sorted([*tasks, "released", "withdraw"])
+    assert sorted(chain(dag)) == sorted([*tasks, "end", "withdraw"])
     for earlier, later in itertools.pairwise(tasks):
         also = {"withdraw"} if earlier in release else set()
         assert dag.get_task(earlier).downstream_task_ids == {later} | also
-    assert dag.get_task(tasks[-1]).downstream_task_ids == {"released", "withdraw"}
+    assert dag.get_task(tasks[-1]).downstream_task_ids == {"end", "withdraw"}
+    assert dag.get_task("withdraw").downstream_task_ids == {"end"}
     assert dag.get_task("withdraw").is_teardown
+    # Only a teardown runs in a run that a person has marked as failed.
+    assert dag.get_task("end").is_teardown
+    assert dag.get_task("end").on_failure_fail_dagrun
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,7 @@ def test_each_step_of_a_trial_is_a_task_that_waits_without_a_slot(tmp_path, depl
 
 
 def test_the_other_dags_are_chains_too(dags):
-    assert chain(dags["digits__monitor"]) == ["collect", "monitor"]
+    assert chain(dags["digits__monitor"]) == ["collect", "monitor", "degraded"]
     assert chain(dags["digits__retrain"]) == ["watch", "decide", "trigger"]
     assert chain(dags["digits__rollback"]) == ["rollback"]
     assert chain(dags["digits__tune"]) == ["ingest", "check", "prepare", "trial", "choose"]
@@ -159,6 +163,7 @@ def test_assets_link_data_model_and_deployment(dags):
     deployed = names(dag.get_task("deploy").outlets)
     assert deployed == ["digits deployment"]
     assert names(dags["digits__monitor"].get_task("collect").inlets) == deployed
+    assert names(dags["digits__monitor"].get_task("degraded").outlets) == ["digits degraded"]
 
 
 def test_the_configuration_is_passed_by_value(dags):

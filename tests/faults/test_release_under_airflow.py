@@ -19,7 +19,7 @@ from tests.deployment.conftest import Traffic, bad
 from tests.live import Live
 from tests.small import csv_text
 
-TRAIN, ROLLBACK = "fruit__train", "fruit__rollback"
+TRAIN, ROLLBACK, MONITOR = "fruit__train", "fruit__rollback", "fruit__monitor"
 CANARY = {
     "strategy": "canary",
     "steps": [20, 60],
@@ -90,6 +90,12 @@ class Fruit:
     def wait_for_state(self, run: str, task: str, state: str) -> None:
         """Wait until a task of the run is in that state."""
         self.live.wait_for(lambda: self.states(run).get(task) == state, f"{task} {state}")
+
+    def fail_by_hand(self, run: str, task: str = "") -> None:
+        """Mark a task as failed, or the whole run, as a person does."""
+        path = f"/api/v2/dags/{TRAIN}/dagRuns/{run}"
+        path, key = (f"{path}/taskInstances/{task}", "new_state") if task else (path, "state")
+        self.live.api().patch(path, json={key: "failed"}).raise_for_status()
 
     def champion(self) -> int:
         """The champion's version."""
@@ -215,12 +221,38 @@ def test_a_release_whose_task_fails_for_good_is_red_and_its_candidate_is_withdra
     before = fruit.champion()
     run = fruit.live.airflow().trigger(TRAIN)
     fruit.wait_for_state(run, "canary_20", "deferred")
-    path = f"/api/v2/dags/{TRAIN}/dagRuns/{run}/taskInstances/canary_20"
-    fruit.live.api().patch(path, json={"new_state": "failed"}).raise_for_status()
+    fruit.fail_by_hand(run, "canary_20")
     assert fruit.follow(TRAIN, run) == "failed"
     assert fruit.states(run)["withdraw"] == "success"
     assert fruit.champion() == before
     assert max(int(path.name) for path in models.glob("[0-9]*")) == before
+
+
+def test_a_run_that_a_person_fails_in_its_canary_is_red_and_its_candidate_is_withdrawn(fruit):
+    before = fruit.champion()
+    run = fruit.live.airflow().trigger(TRAIN, seed=5)
+    fruit.wait_for_state(run, "canary_20", "deferred")
+    fruit.fail_by_hand(run)
+    assert fruit.follow(TRAIN, run) == "failed"
+    states = fruit.states(run)
+    assert (states["deploy"], states["withdraw"]) == ("skipped", "success"), states
+    assert (fruit.champion(), fruit.asked_of()) == (before, desired.settled(before))
+    assert "canary_20 failed" in fruit.live.task_log(TRAIN, run, "end")
+
+
+@pytest.mark.parametrize(("task", "what_follows"), [("train", "upstream_failed"), ("", "skipped")])
+def test_a_training_that_a_person_fails_ends_red_be_it_the_task_or_its_run(
+    fruit, task, what_follows
+):
+    run = fruit.live.airflow().trigger(TRAIN, epochs=10_000, patience=1000, learning_rate=0.0001)
+    fruit.wait_for_state(run, "train", "running")
+    fruit.fail_by_hand(run, task)
+    assert fruit.follow(TRAIN, run) == "failed"
+    states = fruit.states(run)
+    assert {states[name] for name in ("evaluate", "deploy", "withdraw")} == {what_follows}, states
+    log = fruit.live.task_log(TRAIN, run, "end")
+    assert "train failed" in log
+    assert "what to do: look at the log of train" in log
 
 
 def test_a_run_that_fails_before_anything_is_published_fails_and_withdraws_nothing(fruit):
@@ -249,3 +281,26 @@ def test_the_rollback_form_names_the_versions_and_says_how_long_it_took(fruit):
     content = {"logical_date": None, "conf": {"version": 99, "reason": "a mistake"}}
     reply = fruit.live.api().post(f"/api/v2/dags/{ROLLBACK}/dagRuns", json=content)
     assert reply.status_code == 400
+
+
+def test_a_degraded_look_is_an_asset_event_with_its_reasons_and_a_healthy_one_is_none(fruit):
+    def look():
+        run = fruit.live.airflow().trigger(MONITOR)
+        assert fruit.follow(MONITOR, run) == "success"
+        found = fruit.live.api().get("/api/v2/assets/events", params={"source_dag_id": MONITOR})
+        events = {one["source_run_id"]: one["extra"] for one in found.json()["asset_events"]}
+        return run, events.get(run)
+
+    assert look()[1] is None
+    is_server = "pipeline_tasks.serving"
+    [server] = [one for one in fruit.live.family() if is_server in one.cmdline()]
+    server.suspend()
+    try:
+        run, event = look()
+    finally:
+        server.resume()
+    record = next(one for one in fruit.live.store.monitoring("fruit") if one.id == run)
+    assert record.causes == ("service",)
+    assert event["reasons"] == "; ".join(record.verdict.reasons)
+    assert "does not answer" in event["reasons"]
+    assert fruit.live.store.notices("fruit")[-1].title == "fruit is degraded: service"

@@ -6,14 +6,19 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, chain
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
+    AirflowSkipException,
     DownstreamTasksSkipped,
     TaskDeferred,
 )
 
+from perennial.operators.degraded import DegradedOperator
+from perennial.operators.end import EndOperator
 from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.sensors.degradation import DegradationSensor
@@ -21,6 +26,7 @@ from perennial.triggers.degradation import DegradationTrigger
 from pipeline_tasks import loop
 from pipeline_tasks.core.errors import DataError, TransientError
 from pipeline_tasks.core.values import Ref
+from pipeline_tasks.run import default_store
 
 REF = Ref(pipeline="small", run="run", artifact="raw", digest="d", summary={"rows": 3})
 
@@ -229,6 +235,7 @@ def test_the_trigger_fires_once_the_newest_verdict_is_degraded(tmp_path, monkeyp
 
 
 NO = REF.model_copy(update={"summary": {"answer": "no", "reasons": "worse; much worse"}})
+ASSET = Asset("small degraded")
 YES = REF.model_copy(update={"summary": {"answer": "yes", "reasons": "better"}})
 
 
@@ -254,6 +261,56 @@ def test_the_gate_asks_a_person_when_the_file_or_the_form_says_so(
     assert bool(asked) == asks
     if asked:
         assert left.summary["reasons"].split("; ")[0] in asked[0]
+        told = default_store().notices(pipeline.name)[-1]
+        assert (told.title, told.is_sent) == ("Promote the candidate small?", True)
+
+
+@pytest.mark.parametrize(("kind", "is_told"), [("scheduled", True), ("backfill", False)])
+def test_a_degraded_verdict_is_an_event_with_its_reasons_but_not_in_a_backfill(kind, is_told):
+    event = SimpleNamespace(extra=None)
+    given = context(monitor=NO.model_dump(mode="json"))
+    given |= {"dag_run": SimpleNamespace(run_type=kind), "outlet_events": {ASSET: event}}
+    operator = DegradedOperator(verdict="monitor", outlets=[ASSET])
+    if is_told:
+        operator.execute(given)
+        assert event.extra["reasons"] == "worse; much worse"
+        return
+    with pytest.raises(AirflowSkipException):
+        operator.execute(given)
+    assert event.extra is None
+
+
+CHAIN = ("train", "gate", "export", "bake")
+
+
+@pytest.mark.parametrize(
+    ("states", "decided", "complaint"),
+    [
+        ({}, None, None),
+        ({"export": "skipped", "bake": "skipped"}, ["export"], None),
+        ({"train": "failed", "gate": "upstream_failed"}, None, "train failed"),
+        ({"train": "failed", "gate": "skipped", "bake": "skipped"}, None, "train failed"),
+        ({"gate": "skipped", "bake": "skipped"}, None, "ended the run by hand, before gate"),
+        ({"bake": "failed", "export": "failed"}, None, "export and bake failed"),
+    ],
+)
+def test_the_end_of_a_run_is_red_unless_nothing_failed_and_a_decision_skipped_the_rest(
+    states, decided, complaint
+):
+    with DAG("fruit__train") as dag:
+        end = EndOperator()
+        chain(*(EmptyOperator(task_id=name) for name in CHAIN), end)
+    found = {"run 1": dict.fromkeys(CHAIN, "success") | states}
+    given = SimpleNamespace(
+        get_task_states=lambda dag_id, run_ids: found,
+        xcom_pull=lambda task_ids, key: [decided if one == "gate" else None for one in task_ids],
+    )
+    context = {"run_id": "run 1", "ti": given, "dag": dag}
+    if complaint is None:
+        end.execute(context)
+        return
+    with pytest.raises(AirflowFailException, match=complaint):
+        end.execute(context)
 
 
 def event(*chosen):

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.sources.made import Source
+from pipeline_tasks.core.errors import DataError
+from tests.sources.made import COLUMNS, Source
 
 
 def write(path, **columns):
@@ -54,10 +55,19 @@ def test_only_declared_columns_are_read_and_the_others_are_named(tmp_path):
         (pa.nulls(2), [None, None]),
     ],
 )
-def test_what_is_declared_as_text_is_written_out(tmp_path, values, expected):
+def test_what_is_declared_as_a_category_is_written_out(tmp_path, values, expected):
     found = source(write(tmp_path / "a.parquet", colour=values)).read()["colour"]
     assert str(found.dtype) == "str"
     assert [None if pd.isna(value) else value for value in found] == expected
+
+
+@pytest.mark.parametrize("values", [[None, 7], [None, 1.5], [None, Decimal("1.50")]])
+def test_a_number_where_prose_is_declared_is_named_with_its_place(tmp_path, values):
+    columns = COLUMNS | {"colour": {"type": "text", "nullable": True}}
+    made = source(write(tmp_path / "a.parquet", colour=values), columns=columns)
+    place = r"a\.parquet row 1 \(from 0\), column colour: "
+    with pytest.raises(DataError, match=rf"(?s)no text.*{place}.*`type: category`"):
+        made.read()
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,18 @@ def test_a_pipeline_survives_the_way_through_json(small):
 def test_what_could_do_nothing_is_a_mistake(small, changes, said):
     with pytest.raises(ConfigError, match=said):
         config.load(small(**changes).yaml)
+
+
+def test_a_wrong_metric_and_one_for_another_task_are_reported_at_once(small):
+    with pytest.raises(ConfigError) as caught:
+        small(
+            label={"name": "kind", "type": "number"},
+            metrics=["rmse", "f2", "accuracy"],
+            promotion={"metric": "rmse"},
+            training={"epochs": 0},
+        ).run()
+    text = str(caught.value)
+    assert "3 mistakes" in text
+    assert "metrics.1.kind: no metrics part is called 'f2'" in text
+    assert "metrics.2: accuracy needs labels" in text
+    assert "training.epochs" in text

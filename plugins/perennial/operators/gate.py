@@ -6,9 +6,9 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from perennial.operators.step import DecisionOperator, StepOperator
+from pipeline_tasks import notifying
 from pipeline_tasks.config import PipelineConfig
 
 VERDICT = "verdict"
@@ -38,9 +38,12 @@ class GateOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
         if wanted == "never" or (is_yes and wanted == "refused"):
             return self.follow(context, ref)
         context["ti"].xcom_push(VERDICT, ref)
+        reasons = ref["summary"]["reasons"].split("; ")
         self.body = f"The gate says **{ref['summary']['answer']}**:\n\n" + "\n".join(
-            f"- {reason}" for reason in ref["summary"]["reasons"].split("; ")
+            f"- {reason}" for reason in reasons
         )
+        where = f"Answer under Required Actions of {self.dag_id} in Airflow."
+        notifying.tell(self._run(context), self.subject, [*reasons, where])
         return ApprovalOperator.execute(self, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -50,9 +53,8 @@ class GateOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
         person = (event.get("responded_by_user") or {}).get("name") or "a person"
         ref = context["ti"].xcom_pull(task_ids=self.task_id, key=VERDICT)
         if event["chosen_options"] != [self.APPROVE]:
-            self.log.info("%s says no; what follows is skipped", person)
-            context["ti"].xcom_push("return_value", ref)
-            raise DownstreamTasksSkipped(tasks=sorted(self.downstream_task_ids))  # type: ignore[no-untyped-call]
+            self.log.info("%s says no", person)
+            self.skip(context, ref, set(self.downstream_task_ids))
         self.log.info("approved by %s", person)
         self.given = {"approved_by": person}
         return StepOperator.execute(self, context)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from airflow.sdk import BaseOperator, Connection, Context
 from airflow.sdk.exceptions import (
@@ -27,6 +27,8 @@ from pipeline_tasks.run import Run
 from pipeline_tasks.training import Training
 
 Result = TypeVar("Result")
+
+SKIPPED = "skipped"  # the XCom key of what a decision has skipped
 
 
 class StepOperator(BaseOperator):
@@ -141,8 +143,13 @@ class DecisionOperator(StepOperator):
         self.log.info("%s: %s", verdict["answer"], verdict["reasons"])
         if is_yes and not skipped:
             return ref
+        return self.skip(context, ref, skipped)
+
+    def skip(self, context: Context, ref: dict[str, Any], skipped: set[str]) -> NoReturn:
+        """Skip these tasks, and leave a reference and their names all the same."""
         self.log.info("skipped: %s", ", ".join(sorted(skipped)))
         context["ti"].xcom_push("return_value", ref)
+        context["ti"].xcom_push(SKIPPED, sorted(skipped))
         raise DownstreamTasksSkipped(tasks=sorted(skipped))  # type: ignore[no-untyped-call]
 
     def skipped(self, *, is_yes: bool) -> set[str]:

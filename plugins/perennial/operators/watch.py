@@ -6,21 +6,22 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from perennial.operators.end import END
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.triggers.watch import WatchTrigger
 from pipeline_tasks import loop
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.values import Ref
 
-WITHDRAW, RELEASED = "withdraw", "released"
+WITHDRAW = "withdraw"
 
 
 class WatchOperator(DecisionOperator):
     """Waits in the triggerer until the step has a verdict, and then runs the step.
 
     A yes goes on, and after the last watch of a run there is nothing to withdraw. Anything else
-    skips what follows but `withdraw`. What was seen is kept in the run's files, so that neither a
-    new triggerer nor a retry begins again.
+    skips what follows but `withdraw` and the end. What was seen is kept in the run's files, so that
+    neither a new triggerer nor a retry begins again.
 
     :param step: a step whose module has `look` beside it
     """
@@ -56,5 +57,5 @@ class WatchOperator(DecisionOperator):
         """What follows, after anything but a yes; after the last yes, withdraw."""
         following = set(self.downstream_task_ids)
         if not is_yes:
-            return following - {WITHDRAW}
-        return {WITHDRAW} if RELEASED in following else set()
+            return following - {WITHDRAW, END}
+        return {WITHDRAW} if END in following else set()
