@@ -27,11 +27,12 @@ class Ref(Frozen):
 
 
 class Answer(StrEnum):
-    """What a decision can say."""
+    """What a decision can say; ask: a person decides."""
 
     YES = "yes"
     NO = "no"
     NOT_ENOUGH_DATA = "not_enough_data"
+    ASK = "ask"
 
 
 class Verdict(Frozen):

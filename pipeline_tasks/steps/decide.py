@@ -22,7 +22,7 @@ def decide(run: Run, subject: str) -> Ref:
     """
     record = _find(run, subject)
     evidence = _evidence(run, record)
-    verdict = retraining(run.config.retraining, evidence)
+    verdict = retraining(run.config.retraining, evidence).verdict
     with run.write("decision") as draft:
         content = {
             "verdict": verdict.model_dump(mode="json"),
@@ -62,9 +62,8 @@ def _evidence(run: Run, record: MonitoringRecord) -> Evidence:
     ]
     latest = max((clock.parse(entry.at) for entry in trained), default=None)
     return Evidence(
-        is_degraded=record.verdict.is_yes,
-        causes=record.causes,
-        reasons=record.verdict.reasons,
+        causes=record.causes if record.verdict.is_yes else (),
+        reasons=record.verdict.reasons if record.verdict.is_yes else (),
         labelled=labelled,
         is_answered=any(entry.episode == record.episode for entry in trained),
         minutes_since=(clock.now() - latest).total_seconds() / 60 if latest else None,
