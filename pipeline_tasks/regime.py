@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from pipeline_tasks.core.store import RETRAINING
@@ -75,6 +76,12 @@ def trained_on(
         for pair in found
         if pair.prediction.time > change.at or _place(pair.prediction.inputs) < rules.replay_share
     ]
+
+
+def changed_at_of(raw: Path) -> str:
+    """When production changed, as the artifact `raw` says; empty if it says nothing."""
+    path = raw / CHANGE
+    return str(json.loads(path.read_text())["changed_at"]) if path.is_file() else ""
 
 
 def _place(inputs: dict[str, Any]) -> float:
