@@ -52,7 +52,7 @@ def test_it_begins_with_the_champions_weights(champion, tmp_path):
                 "columns": {
                     "width": {"type": "number"},
                     "height": {"type": "number", "nullable": True},
-                    "colour": {"type": "category", "values": ["blue", "red", "green"]},
+                    "colour": {"type": "category"},
                 }
             },
             "the values of colour are numbered otherwise",
@@ -64,6 +64,8 @@ def test_weights_that_do_not_fit_are_left_and_the_log_says_why(
     champion, tmp_path, caplog, changes, why
 ):
     made = rewritten(champion, tmp_path, training=STILL, **changes)
+    if "columns" in changes:
+        made.csv.write_text(made.csv.read_text().replace("red", "pink"))
     name = f"warm {why}"
     with caplog.at_level(logging.WARNING):
         left = made.steps(name, until="train")
@@ -82,5 +84,6 @@ def test_it_is_judged_by_the_same_gate_and_a_run_without_news_trains_nothing(sma
     again = made.steps("third")
     assert again["train"].reused
     assert "the champion itself" in again["gate"].summary["reasons"]
-    forced = made.steps("forced", until="train", force=True)
-    assert forced["train"].digest == left["train"].digest
+    made.steps("forced", until="train", force=True)
+    for mine, its in zip(weights(made, "forced"), weights(made, "second"), strict=True):
+        np.testing.assert_array_equal(mine, its)
