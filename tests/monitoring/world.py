@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from pipeline_tasks import loop
 from pipeline_tasks.core import clock
+from pipeline_tasks.core.store import Store
 from pipeline_tasks.core.values import Answer, MonitoringRecord, Ref, Verdict
 from tests.small import Small, csv_text
 
@@ -14,19 +15,18 @@ MISSING = -99.0
 REPORT = Ref(pipeline="small", run="look", artifact="monitoring", digest="d")
 
 
-class World:
+class Production:
     """Time goes on by ten milliseconds with each row."""
 
-    def __init__(self, made: Small) -> None:
-        self.made = made
-        self.store = made.run().store
+    def __init__(self, store: Store, name: str = "small") -> None:
+        self.store, self.name = store, name
         self._now = clock.now()
         self.sent: dict[str, list[tuple[float, float]]] = {}
 
     def observe(self, name: str, count: int, *, seed: int, is_turned: bool = False) -> str:
         """Labelled rows; turned, the same inputs mean the contrary. The moment of the last one."""
         self._now = max(self._now, clock.now())
-        folder = self.store.observations("small")
+        folder = self.store.observations(self.name)
         lines: dict[str, list[dict[str, object]]] = {"predictions": [], "labels": []}
         for index, line in enumerate(csv_text(count, seed).splitlines()[1:]):
             width, height, colour, kind = line.split(",")
@@ -47,10 +47,10 @@ class World:
 
     def look(self, name: str, seen_to: str, *, episode: str = "", causes=("quality",)) -> str:
         """One look at production: degraded if it belongs to an episode."""
-        champion = self.store.champion("small")
+        champion = self.store.champion(self.name)
         is_bad = bool(episode)
         self.store.record_monitoring(
-            "small",
+            self.name,
             MonitoringRecord(
                 id=name,
                 at=seen_to,
@@ -67,6 +67,14 @@ class World:
             ),
         )
         return name
+
+
+class World(Production):
+    """The production of a small pipeline, and the decisions on it."""
+
+    def __init__(self, made: Small) -> None:
+        super().__init__(made.run().store)
+        self.made = made
 
     def decide(self, run_id: str, subject: str, **given: str) -> Ref:
         """The step `decide`."""
