@@ -57,7 +57,6 @@ for pipeline in pipelines():
         ask = AskOperator(
             task_id="ask",
             pipeline=pipeline,
-            decided="decide",
             inputs={"subject": "watch"},
             doc_md="Asks a person, where the last retrainings brought no proven gain.",
         )

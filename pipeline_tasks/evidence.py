@@ -135,6 +135,13 @@ def episode(run: Run, past: Known, decision: Decision) -> str:
     return f"{causes[0]}__{past.since}" if causes else ""
 
 
+def change_of(past: Known, decision: Decision) -> str:
+    """When the change was that is trained on: what the alarm shows, or what is followed up."""
+    if set(decision.causes) & {*MENDED_BY_TRAINING}:
+        return past.changed_at
+    return past.change.at if past.change and FOLLOW_UP in decision.causes else ""
+
+
 def numbers(evidence: Evidence) -> dict[str, Scalar]:
     """The evidence as numbers for the history; of what is not known, none."""
     content: dict[str, Any] = asdict(evidence)

@@ -10,8 +10,8 @@ from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import RETRAINING
 from pipeline_tasks.core.values import Answer, HistoryEntry, MonitoringRecord, Ref, Verdict
-from pipeline_tasks.decisions.retraining import FOLLOW_UP, MENDED_BY_TRAINING, nightly, retraining
-from pipeline_tasks.run import Run, step
+from pipeline_tasks.decisions.retraining import nightly, retraining
+from pipeline_tasks.run import Run, step, summary_text
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def _decided(run: Run, subject: str, record: MonitoringRecord | None, reason: st
     numbers = evidence.numbers(found) | {"nightly_trainings": spared.trainings}
     if spared.seconds is not None:
         numbers["nightly_seconds"] = round(spared.seconds, 1)
-    is_of_a_change = bool({FOLLOW_UP, *MENDED_BY_TRAINING} & set(decision.causes))
+    log.info("the evidence%s", summary_text(numbers))
     return HistoryEntry(
         at=clock.text(clock.now()),
         event=RETRAINING,
@@ -79,7 +79,7 @@ def _decided(run: Run, subject: str, record: MonitoringRecord | None, reason: st
         episode=evidence.episode(run, past, decision),
         version=record.version if record else past.champion and past.champion.version,
         causes=decision.causes,
-        changed_at=past.changed_at if is_of_a_change else "",
+        changed_at=evidence.change_of(past, decision),
         numbers=numbers,
     )
 

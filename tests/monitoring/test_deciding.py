@@ -120,6 +120,8 @@ def test_after_two_in_vain_a_person_is_asked_and_approves(world):
     last = world.store.history("small")[-1]
     assert (last.by, last.reasons[0]) == ("ana", "approved by ana")
     assert (last.episode, last.changed_at != "") == ("three", True)
+    again = world.decide("decide three", "three")
+    assert again.summary["answer"] == "yes", "a retry does not ask again"
 
 
 def test_a_person_who_refuses_closes_the_episode(world):

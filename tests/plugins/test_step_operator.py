@@ -309,9 +309,7 @@ ASKED = REF.model_copy(update={"summary": {"answer": "ask", "reasons": "in vain;
 
 
 def asker(pipeline):
-    return AskOperator(
-        task_id="ask", pipeline=pipeline, decided="decide", inputs={"subject": "watch"}
-    )
+    return AskOperator(task_id="ask", pipeline=pipeline, inputs={"subject": "watch"})
 
 
 def test_a_decision_that_asks_goes_on_to_the_person(pipeline, step):
@@ -322,13 +320,14 @@ def test_a_decision_that_asks_goes_on_to_the_person(pipeline, step):
 
 @pytest.mark.parametrize(("decided", "is_asked"), [(YES, False), (ASKED, True)])
 def test_a_person_is_asked_about_a_retraining_only_when_the_decision_says_so(
-    pipeline, monkeypatch, decided, is_asked
+    pipeline, step, monkeypatch, decided, is_asked
 ):
     from airflow.providers.standard.operators.hitl import ApprovalOperator
 
     asked = []
     monkeypatch.setattr(ApprovalOperator, "execute", lambda self, _: asked.append(self.body))
-    asker(pipeline).execute(context(decide=decided.model_dump(mode="json")))
+    step(decided)
+    asker(pipeline).execute(context(watch="due"))
     assert asked == (["- in vain\n- twice"] if is_asked else [])
 
 

@@ -16,24 +16,22 @@ class AskOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
 
     While it waits, the run is under "Required Actions" with the reasons and takes no worker slot.
     Approving trains; rejecting skips what follows. Either is kept in the history with the person's
-    name, and closes the episode.
-
-    :param decided: the id of the task whose decision it is
+    name, and closes the episode. The step repeats what its run has decided, so that after an answer
+    a retry does not ask again.
     """
 
-    def __init__(self, *, pipeline: PipelineConfig, decided: str, **kwargs: Any) -> None:
+    def __init__(self, *, pipeline: PipelineConfig, **kwargs: Any) -> None:
         # A person may take longer than any computation.
         subject = f"Retrain {pipeline.name} once more?"
         kwargs |= {"execution_timeout": None, "subject": subject}
         super().__init__(step="decide", pipeline=pipeline, **kwargs)
-        self.decided = decided
 
     def execute(self, context: Context) -> Any:
         """Go on, or ask."""
-        ref = context["ti"].xcom_pull(self.decided)
-        if ref["summary"]["answer"] == "yes":
+        ref = StepOperator.execute(self, context)
+        if ref["summary"]["answer"] != "ask":
             self.log.info("nobody needs to be asked")
-            return ref
+            return self.follow(context, ref)
         self.body = "\n".join(f"- {reason}" for reason in ref["summary"]["reasons"].split("; "))
         return ApprovalOperator.execute(self, context)
 
