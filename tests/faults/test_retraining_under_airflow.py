@@ -60,7 +60,9 @@ class Watched(Production):
     def kill(self, word: str) -> None:
         """SIGKILL to one of Airflow's components; the launcher starts it again."""
         for process in self.live.family():
-            command = process.cmdline()
+            command: list[str] = []
+            with suppress(psutil.NoSuchProcess):  # a zombie is no process either
+                command = process.cmdline()
             if word in command and any(part.endswith("airflow") for part in command):
                 for one in [*process.children(recursive=True), process]:
                     with suppress(ProcessLookupError, psutil.NoSuchProcess):
@@ -133,6 +135,9 @@ def test_after_retrainings_in_vain_a_person_is_asked(watched, answer, state):
     path = f"/api/v2/dags/{RETRAIN}/dagRuns/{run}/taskInstances/ask/-1/hitlDetails"
     watched.live.wait_for(lambda: watched.live.api().get(path).status_code == 200, "the question")
     assert "brought no proven gain" in watched.live.api().get(path).json()["body"]
+    watched.live.wait_for(
+        lambda: watched.tasks(RETRAIN, run)["ask"] == "awaiting_input", "the task to wait"
+    )
     # An answer that is faster than the scheduler's books would look to it like a task that died.
     time.sleep(PERSON_SECONDS)
     content = {"chosen_options": [answer], "params_input": {}}
