@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS, OBSERVATIONS = "rows.parquet", "observations.parquet"
+# In observations.parquet after a detected change: what has come since then.
+IS_NEW = "_is_new"
 ROWS_AT_ONCE = 65_536
 
 
@@ -48,6 +50,26 @@ class Checked:
     @cached_property
     def observed(self) -> pd.DataFrame:
         """Labelled observations, oldest first; an empty frame when there are none."""
+        return self._observations.drop(columns=IS_NEW, errors="ignore")
+
+    @property
+    def has_changed(self) -> bool:
+        """Training is to learn what production is like since a detected change."""
+        return IS_NEW in self._observations
+
+    @property
+    def new_observations(self) -> int:
+        """How many of the observations, the latest ones, have come since the change, if any."""
+        frame = self._observations
+        return int(frame[IS_NEW].sum()) if self.has_changed else len(frame)
+
+    @property
+    def takes_source(self) -> bool:
+        """Whether the source's rows are trained on; after a change, a setting says so."""
+        return not self.has_changed or self.config.retraining.replay_source
+
+    @cached_property
+    def _observations(self) -> pd.DataFrame:
         import pandas as pd
 
         path = self.folder / OBSERVATIONS

@@ -49,11 +49,48 @@ class Monitoring(Frozen):
         return self
 
 
+class Budget(Frozen):
+    """What retraining may cost: so many in so many days."""
+
+    retrainings: int = Field(10, ge=1, description="Retrainings at most ...")
+    days: float = Field(7, gt=0, description="... in any stretch of so many days.")
+
+
 class Retraining(Frozen):
-    """When a degraded verdict is worth a training run."""
+    """When production is worth a training run, and what that learns from."""
 
     cooldown_minutes: float = Field(60, ge=0, description="Least time between two retrainings.")
+    budget: Budget = Budget()
+    ask_after: int = Field(
+        2,
+        ge=0,
+        description="Retrainings in a row without a proven gain after which a person is asked "
+        "before the next; 0: never.",
+    )
     minimum_labelled: int = Field(200, ge=1, description="Labelled observations it takes.")
+    maximum_age_days: float | None = Field(
+        None, gt=0, description="Time without a training that is one's reason, however healthy."
+    )
+    new_rows: int | None = Field(
+        None, ge=1, description="Labelled observations since the last training that are a reason."
+    )
+    follow_ups: int = Field(
+        4,
+        ge=0,
+        le=10,
+        description="Further retrainings after a change, as its rows grow: once as many again as "
+        "the first one had, then 2, 4, 8 ... times as many.",
+    )
+    replay_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the observations from before a detected change that are still "
+        "trained on: what was true then may return.",
+    )
+    replay_source: bool = Field(
+        True, description="Whether the source's rows are trained on after a change, too."
+    )
     recent_share: float = Field(
         0.4, gt=0, lt=1, description="Latest labelled observations, kept to judge the candidate."
     )

@@ -39,6 +39,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "deployment": deployment.Deployment,
     "monitoring": production.Monitoring,
     "retraining": production.Retraining,
+    "retraining: budget": production.Budget,
     "notifying": production.Notifying,
 }
 FOLDERS = {

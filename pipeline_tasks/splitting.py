@@ -19,10 +19,13 @@ def divide(checked: Checked) -> dict[str, Chosen]:
     """The rows of `train`, `validation` and `test`, and of `recent` where that judges.
 
     Of equal rows only the first is used, unless the pipeline file says otherwise. Earlier
-    observations join training and validation; the latest become `recent`.
+    observations join training and validation; the latest become `recent`. Where the source's rows
+    are left out after a change, earlier observations are what is tested on, too.
     """
     import numpy as np
 
+    if not checked.takes_source:
+        return _with_observations({}, checked)
     rules = checked.config
     hashes = np.zeros(checked.rows, dtype=np.uint64)
     if rules.drop_duplicates or rules.split.by in ("hash", "label"):
@@ -129,23 +132,38 @@ def _doubtful_rows(checked: Checked, doubtful: NDArray[np.bool_]) -> pd.DataFram
 
 
 def _with_observations(chosen: dict[str, Chosen], checked: Checked) -> dict[str, Chosen]:
+    """chosen: of the source, by side; empty where its rows are left out."""
     import numpy as np
 
     config = checked.config
     total = len(checked.observed)
-    recent_rows = _recent_rows(config, total)
+    recent_rows = _recent_rows(config, checked.new_observations)
     position = shares(_observed_hashes(checked))
     places = np.arange(total)
     earlier, recent = places[: total - recent_rows], places[total - recent_rows :]
     earlier = earlier[~np.isin(position[earlier], position[recent])]
+    joined = chosen | _earlier_by_side(chosen, earlier, position, checked)
+    return joined | ({"recent": Chosen(_none(), recent)} if recent_rows else {})
+
+
+def _earlier_by_side(
+    chosen: dict[str, Chosen],
+    earlier: NDArray[np.int64],
+    position: NDArray[np.float64],
+    checked: Checked,
+) -> dict[str, Chosen]:
+    config = checked.config
+    if not chosen:
+        by = _group_positions(checked) if _are_grouped(config) else position
+        where = sides(by[earlier], checked)
+        return {side: Chosen(_none(), earlier[is_there]) for side, is_there in where}
     validates = position[earlier] < config.split.validation / (1 - config.split.test)
     if _are_grouped(config):
         earlier, validates = _as_their_groups(earlier, checked)
-    joined = chosen | {
+    return {
         "train": Chosen(chosen["train"].source, earlier[~validates]),
         "validation": Chosen(chosen["validation"].source, earlier[validates]),
     }
-    return joined | ({"recent": Chosen(_none(), recent)} if recent_rows else {})
 
 
 def _are_grouped(config: PipelineConfig) -> bool:
@@ -157,9 +175,13 @@ def _as_their_groups(
     earlier: NDArray[np.int64], checked: Checked
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Observations whose group does not test, and which of them validate with their group."""
-    observed = cleaned(checked.observed[[str(checked.config.split.column)]], checked.config)
-    where = dict(sides(shares(_hashes(observed))[earlier], checked))
+    where = dict(sides(_group_positions(checked)[earlier], checked))
     return earlier[~where["test"]], where["validation"][~where["test"]]
+
+
+def _group_positions(checked: Checked) -> NDArray[np.float64]:
+    observed = checked.observed[[str(checked.config.split.column)]]
+    return shares(_hashes(cleaned(observed, checked.config)))
 
 
 def _recent_rows(config: PipelineConfig, total: int) -> int:

@@ -44,6 +44,10 @@ class Training(Frozen):
         description="Epochs without a better validation loss before training stops early and "
         "keeps the best weights. 0 never stops early.",
     )
+    start: Literal["fresh", "champion"] = Field(
+        "fresh",
+        description="champion: go on from the champion's weights, where they fit this model.",
+    )
     seed: int = Field(7, ge=0, description="Same seed, same rows: the same weights.")
 
 

@@ -27,11 +27,12 @@ class Ref(Frozen):
 
 
 class Answer(StrEnum):
-    """What a decision can say."""
+    """What a decision can say; ask: a person decides."""
 
     YES = "yes"
     NO = "no"
     NOT_ENOUGH_DATA = "not_enough_data"
+    ASK = "ask"
 
 
 class Verdict(Frozen):
@@ -61,7 +62,8 @@ class HistoryEntry(Frozen):
     """One promotion, refusal, incident, retraining decision or rollback: who, when, why.
 
     seconds: until a rollback had its effect. subject: the monitoring record that was decided on,
-    or what names the model that was taken away.
+    or what names the model that was taken away. causes, numbers: what a retraining was decided on.
+    changed_at: when production changed, by estimate, if that is why.
     """
 
     at: str
@@ -75,10 +77,16 @@ class HistoryEntry(Frozen):
     version: int | None = None
     previous_version: int | None = None
     seconds: float | None = None
+    causes: tuple[str, ...] = ()
+    changed_at: str = ""
+    numbers: dict[str, Scalar] = {}
 
 
 class MonitoringRecord(Frozen):
-    """One look at production: is it degraded (the verdict's yes), since when, and why."""
+    """One look at production: is it degraded (the verdict's yes), since when, and why.
+
+    changed_at: when production changed, by estimate; empty where the look has none.
+    """
 
     id: str
     at: str
@@ -90,6 +98,7 @@ class MonitoringRecord(Frozen):
     numbers: dict[str, Scalar]
     prediction_watermark: str
     label_watermark: str
+    changed_at: str = ""
 
 
 class Notice(Frozen):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_tasks import inferring, observations, rows, schema
-from pipeline_tasks.checked import OBSERVATIONS, ROWS
+from pipeline_tasks import inferring, observations, regime, rows, schema
+from pipeline_tasks.checked import IS_NEW, OBSERVATIONS, ROWS
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import DataError
@@ -34,7 +34,8 @@ def check(run: Run, raw: Ref) -> Ref:
     Rows that break rules of columns with `on_failure: quarantine` alone are put aside instead.
     Writes the artifact `checked`: rows.parquet, observations.parquet when there are labelled
     observations (those that break the schema are left out and counted), statistics.json and,
-    when rows were put aside, quarantine.parquet with their places and reasons.
+    when rows were put aside, quarantine.parquet with their places and reasons. The summary says
+    when production changed, if training is to learn what it is like since then.
     Raises DataError with the file, row, column and value of what is wrong; then the artifact
     `failures` has every such value in failures.csv, as `checked` has it after a quarantine.
     From rows that pass, the next ingest may go on; so what stops a run is fetched once more.
@@ -45,7 +46,7 @@ def check(run: Run, raw: Ref) -> Ref:
     aside = sorted({failure.row for failure in found})
     frame = whole.drop(index=aside) if aside else whole
     _check_label(frame, run.config)
-    seen, refused = _observed_rows(run.config, folder / observations.JOINED)
+    seen, refused = _observed_rows(run.config, folder)
     with run.write("checked") as draft:
         _write(frame, draft.folder / ROWS, run.config)
         if len(seen):
@@ -61,6 +62,8 @@ def check(run: Run, raw: Ref) -> Ref:
             "observations_refused": refused,
             "quarantined": len(aside),
         }
+        if since := regime.changed_at_of(folder):
+            draft.summary["changed_at"] = since
         draft.summary |= {"undeclared_columns": ", ".join(undeclared)} if undeclared else {}
     run.store.set_latest(raw)
     return draft.done()
@@ -170,14 +173,18 @@ def _quarantined(
     return kept.assign(_place=grouped["place"].first(), _reasons=grouped["reasons"].agg("; ".join))
 
 
-def _observed_rows(config: PipelineConfig, path: Path) -> tuple[pd.DataFrame, int]:
-    frame = rows.from_observations(observations.read_joined(path), config)
+def _observed_rows(config: PipelineConfig, folder: Path) -> tuple[pd.DataFrame, int]:
+    """After a change with `_is_new`: what has come since then."""
+    found = observations.read_joined(folder / observations.JOINED)
+    frame = rows.from_observations(found, config)
     if frame.empty:
         return frame, 0
     label = (config.label.name, config.label)
     wrong = sorted({one.row for one in schema.failures(frame, rows.inputs(config), label)})
     if wrong:
         log.warning("left out %s of %s observations that break the schema", len(wrong), len(frame))
+    if since := regime.changed_at_of(folder):
+        frame[IS_NEW] = [pair.prediction.time > since for pair in found]
     return frame.drop(index=wrong), len(wrong)
 
 

@@ -37,8 +37,9 @@ def prepare(run: Run, checked: Ref) -> Ref:
 
     Equal rows are on the same side, and a row is on the same side in every run. The latest
     labelled observations of production become a window of their own, `recent`, which judges the
-    candidate; the earlier ones are trained on. Values are kept as a client sends them: what the
-    pipeline file does to them is part of the encoding.
+    candidate; the earlier ones are trained on. After a detected change `recent` is a share of what
+    has come since, and `retraining.replay_source` says whether the source's rows are used. Values
+    are kept as a client sends them: what the pipeline file does to them is part of the encoding.
     Writes the artifact `prepared`: train.npz, validation.npz, test.npz and, with enough
     observations, recent.npz (arrays as in rows.to_arrays), preprocessing.json and, where columns
     have `input: false`, those of the rows that judge in <split>_others.npz: a champion may take
@@ -57,7 +58,7 @@ def prepare(run: Run, checked: Ref) -> Ref:
         storages.keep(run.config, run.id, draft.folder)
         (draft.folder / "preprocessing.json").write_text(json.dumps(content))
         draft.summary |= {name: len(part) for name, part in chosen.items()}
-        draft.summary["duplicates_dropped"] = source.rows - divided
+        draft.summary["duplicates_dropped"] = source.rows - divided if source.takes_source else 0
         draft.summary["left_out_of_training"] = before - len(chosen["train"])
     return draft.done()
 

@@ -11,7 +11,7 @@ from pipeline_tasks import storages
 from pipeline_tasks.core.errors import TrainingError
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref
-from pipeline_tasks.learning import load_tensorflow
+from pipeline_tasks.learning import load_tensorflow, warm_start
 from pipeline_tasks.run import Run, step
 from pipeline_tasks.training import Training
 
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@step(reads=("columns", "label", "model", "training", "preparation"))
+@step(
+    reads=("columns", "label", "model", "training", "preparation"),
+    outside=warm_start.digest,
+)
 def train(run: Run, prepared: Ref) -> Ref:
     """Backpropagation with early stopping and a checkpoint after every epoch.
 
-    A retry after a kill goes on at the next epoch and ends with the same weights.
-    Writes the artifact `model`: weights.npz, curves.json and curves.png.
+    A retry after a kill goes on at the next epoch and ends with the same weights. With `start:
+    champion` it begins with the champion's weights; where they do not fit, afresh, and says why.
+    Writes the artifact `model`: weights.npz, curves.json, curves.png and, where it did not begin
+    afresh, start.json.
     Raises TrainingError when the loss is not finite.
     """
     load_tensorflow()
@@ -47,6 +52,7 @@ def train(run: Run, prepared: Ref) -> Ref:
         run.store.scratch(run.config.name, run.id, "train") / f"{run.fingerprint}.npz"
     )
     solution = network.solution(run.config, training.columns, training.labels)
+    start = None if solution is not None else _start(run, prepared, model, learned)
     if solution is not None:
         progress = fitting.solved(model, training, validation, solution)
     else:
@@ -55,6 +61,8 @@ def train(run: Run, prepared: Ref) -> Ref:
         network.save(model, draft.folder / network.WEIGHTS)
         (draft.folder / "curves.json").write_text(json.dumps(progress.curves()))
         _plot(progress, _score(run), draft.folder / "curves.png")
+        if start:
+            (draft.folder / warm_start.START).write_text(start.model_dump_json())
         best = progress.best_epoch
         draft.summary |= {
             "epochs": progress.epochs,
@@ -93,6 +101,20 @@ def _fit(
             expected="memory for one batch and the model",
             fix="lower training.batch_size, or make the model smaller",
         ) from error
+
+
+def _start(run: Run, prepared: Ref, model: keras.Model, learned: Any) -> warm_start.Start | None:
+    """Whose weights the model has now; None for random ones."""
+    start = warm_start.found(run, prepared)
+    if start is None:
+        return None
+    if why := warm_start.take(run, start, model, learned):
+        log.warning(
+            "training begins afresh, and not from the weights of %s: %s", start.model.run, why
+        )
+        return None
+    log.info("training goes on from the weights of run %s", start.model.run)
+    return start
 
 
 def _score(run: Run) -> str:

@@ -67,6 +67,18 @@ def training_form(pipeline: PipelineConfig) -> dict[str, Param]:
     return form | {"force": force, "approval": approval, "reason": reason}
 
 
+def retraining_form() -> dict[str, Param]:
+    """The trigger form of a retraining by hand."""
+    reason = Param(
+        None,
+        type=["null", "string"],
+        title="Retrain now, because",
+        description="Why a training is wanted now, whatever cool-down and budget say; it is kept "
+        "in the history, with your name. Without a reason the run waits for one of its own.",
+    )
+    return {"reason": reason}
+
+
 def rollback_form(pipeline: PipelineConfig) -> dict[str, Param]:
     """The trigger form of a rollback: the versions there are, each with what is known of it."""
     known = releasing.known(default_store(), pipeline)

@@ -99,7 +99,7 @@ def test_each_step_of_a_trial_is_a_task_that_waits_without_a_slot(tmp_path, depl
 
 def test_the_other_dags_are_chains_too(dags):
     assert chain(dags["digits__monitor"]) == ["collect", "monitor", "degraded"]
-    assert chain(dags["digits__retrain"]) == ["watch", "decide", "trigger"]
+    assert chain(dags["digits__retrain"]) == ["watch", "decide", "ask", "trigger"]
     assert chain(dags["digits__rollback"]) == ["rollback"]
     assert chain(dags["digits__tune"]) == ["ingest", "check", "prepare", "trial", "choose"]
 

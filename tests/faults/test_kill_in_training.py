@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipeline_tasks import rows
 from tests.small import Small, write_small
@@ -40,11 +42,18 @@ def model(made: Small) -> Path:
     return made.folder / "store" / "small" / "runs" / "same" / "model"
 
 
-def test_a_kill_in_epoch_4_of_5_costs_2_epochs_not_5(tmp_path):
+@pytest.mark.parametrize("start", ["fresh", "champion"])
+def test_a_kill_in_epoch_4_of_5_costs_2_epochs_not_5(tmp_path, start):
     folders = [tmp_path / "broken", tmp_path / "unbroken"]
     for folder in folders:
         folder.mkdir()
-    broken, unbroken = map(write_small, folders)
+    if start == "champion":
+        write_small(folders[0]).steps("first")
+        shutil.copytree(folders[0], folders[1], dirs_exist_ok=True)
+    training = {"epochs": 5, "batch_size": 16, "learning_rate": 0.03, "start": start}
+    broken, unbroken = (
+        write_small(folder, training=training, split={"test": 0.2}) for folder in folders
+    )
     assert train(broken, killed_in=4) == -signal.SIGKILL
     assert not model(broken).exists()
     assert train(broken, killed_in=0) == 0
@@ -53,6 +62,9 @@ def test_a_kill_in_epoch_4_of_5_costs_2_epochs_not_5(tmp_path):
     assert curves[0]["resumed_after"] == [3]
     assert curves[1]["resumed_after"] == []
     assert curves[0]["loss"] == curves[1]["loss"]
+    assert {(model(made) / "start.json").exists() for made in (broken, unbroken)} == {
+        start == "champion"
+    }
     weights = [rows.read_arrays(model(made) / "weights.npz") for made in (broken, unbroken)]
     for name, values in weights[0].items():
         np.testing.assert_array_equal(values, weights[1][name])

@@ -1,4 +1,4 @@
-"""The alarm and the retraining decision: numbers in, a verdict with reasons out."""
+"""The alarm: numbers in, a verdict with reasons out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 
 from pipeline_tasks.core.values import Answer, Verdict
 from pipeline_tasks.decisions.alarm import Charted, Drift, Quality, Service, alarm
-from pipeline_tasks.decisions.retraining import Evidence, retraining
-from pipeline_tasks.production import Monitoring, Retraining
+from pipeline_tasks.production import Monitoring
 
 RULES = Monitoring(minimum_rows=100, quality_drop=0.05, latency_p99_ms=100, memory_mb=1000)
 STEADY = Drift(Verdict(answer=Answer.NO, reasons=("none of 2 has drifted",)))
@@ -133,34 +132,3 @@ def test_a_chart_alone_is_enough_to_be_judged_healthy():
 
 def test_a_server_that_is_down_is_an_alarm_even_without_data():
     assert judge(drift=FEW, service=Service(False)).causes == ("service",)
-
-
-def evidence(**changes: object) -> Evidence:
-    facts: dict[str, object] = {
-        "is_degraded": True,
-        "causes": ("quality",),
-        "reasons": ("accuracy fell",),
-        "labelled": 500,
-        "is_answered": False,
-        "minutes_since": None,
-    }
-    return Evidence(**(facts | changes))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("changes", "answer", "reason"),
-    [
-        ({}, Answer.YES, "500 labelled observations"),
-        ({"minutes_since": 61.0}, Answer.YES, "accuracy fell"),
-        ({"is_degraded": False}, Answer.NO, "not degraded"),
-        ({"causes": ("service",)}, Answer.NO, "look at the server"),
-        ({"is_answered": True}, Answer.NO, "has had its retraining"),
-        ({"labelled": 199}, Answer.NOT_ENOUGH_DATA, "199 of 200"),
-        ({"minutes_since": 10.0}, Answer.NO, "cool-down is 60 minutes"),
-    ],
-)
-def test_a_retraining_needs_a_cause_that_training_mends(changes, answer, reason):
-    rules = Retraining(cooldown_minutes=60, minimum_labelled=200)
-    verdict = retraining(rules, evidence(**changes))
-    assert verdict.answer is answer
-    assert reason in "; ".join(verdict.reasons)

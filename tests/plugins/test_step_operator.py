@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from types import SimpleNamespace
 
@@ -16,16 +17,19 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
     TaskDeferred,
 )
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from perennial.operators.ask import AskOperator
 from perennial.operators.degraded import DegradedOperator
 from perennial.operators.end import EndOperator
 from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
-from perennial.sensors.degradation import DegradationSensor
-from perennial.triggers.degradation import DegradationTrigger
+from perennial.sensors.retraining import RetrainingSensor
+from perennial.triggers.retraining import RetrainingTrigger
 from pipeline_tasks import loop
 from pipeline_tasks.core.errors import DataError, TransientError
-from pipeline_tasks.core.values import Ref
+from pipeline_tasks.core.store import Store
+from pipeline_tasks.core.values import Answer, MonitoringRecord, Ref, Verdict
 from pipeline_tasks.run import default_store
 
 REF = Ref(pipeline="small", run="run", artifact="raw", digest="d", summary={"rows": 3})
@@ -45,7 +49,9 @@ class TaskInstance:
 
 
 def context(params=None, **pulled):
-    run = SimpleNamespace(run_id="run 1", triggering_user_name="ana", run_type=None)
+    run = SimpleNamespace(
+        run_id="run 1", dag_id="small__retrain", triggering_user_name="ana", run_type=None
+    )
     return {
         "params": params or {},
         "dag_run": run,
@@ -164,24 +170,56 @@ def test_the_task_explains_itself_with_the_steps_docstring(pipeline):
     assert StepOperator(step="train", pipeline=pipeline).doc_md.split() == train.__doc__.split()
 
 
-def test_the_sensor_defers_without_a_time_limit_while_all_is_well(tmp_path, monkeypatch):
-    monkeypatch.setenv("PERENNIAL_STORE", str(tmp_path))
-    sensor = DegradationSensor(task_id="watch", pipeline="small", poll_seconds=1)
+def test_the_sensor_defers_without_a_time_limit_while_all_is_well(pipeline, store):
+    sensor = RetrainingSensor(task_id="watch", pipeline=pipeline, poll_seconds=1)
     with pytest.raises(TaskDeferred) as caught:
         sensor.execute(context())
     assert caught.value.timeout is None
     path, arguments = caught.value.trigger.serialize()
-    assert path == "perennial.triggers.degradation.DegradationTrigger"
-    assert DegradationTrigger(**arguments).serialize() == (path, arguments)
+    assert path == "perennial.triggers.retraining.RetrainingTrigger"
+    assert RetrainingTrigger(**arguments).serialize() == (path, arguments)
 
 
-def test_the_trigger_outlives_a_store_that_does_not_answer_for_a_moment(tmp_path, monkeypatch):
-    import asyncio
+def test_a_persons_reason_is_something_to_decide_on_at_once(pipeline, store):
+    sensor = RetrainingSensor(task_id="watch", pipeline=pipeline)
+    assert sensor.execute(context({"reason": "the catalogue is new"})) == "by_hand"
 
-    from pipeline_tasks.core.errors import TransientError
-    from pipeline_tasks.core.store import Store
 
+def test_a_run_that_is_in_the_way_of_one_triggered_by_hand_ends(pipeline, store, waiting):
+    trigger = watch(pipeline)
+    waiting.append("a run")
+    assert asyncio.run(anext(trigger.run())).payload == ""
+    sensor = RetrainingSensor(task_id="watch", pipeline=pipeline)
+    with pytest.raises(AirflowSkipException, match="triggered by hand"):
+        sensor.execute_complete(context(), "")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
     monkeypatch.setenv("PERENNIAL_STORE", str(tmp_path))
+    return Store(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def waiting(monkeypatch):
+    """The runs that Airflow says are queued."""
+    found = []
+    monkeypatch.setattr(RuntimeTaskInstance, "get_dr_count", lambda **_: len(found))
+    return found
+
+
+def watch(pipeline):
+    return RetrainingTrigger(
+        pipeline=pipeline.model_dump(mode="json", by_alias=True),
+        run="run 1",
+        dag="small__retrain",
+        poll_seconds=0.05,
+    )
+
+
+def test_the_trigger_outlives_a_store_that_does_not_answer_for_a_moment(
+    pipeline, store, monkeypatch
+):
     looks = []
 
     def undecided(*_):
@@ -192,20 +230,13 @@ def test_the_trigger_outlives_a_store_that_does_not_answer_for_a_moment(tmp_path
 
     monkeypatch.setattr(Store, "undecided", undecided)
     with pytest.raises(KeyError):
-        asyncio.run(anext(DegradationTrigger("small", 0.01).run()))
+        asyncio.run(anext(watch(pipeline).run()))
     assert len(looks) == 3
 
 
-def test_the_trigger_fires_once_the_newest_verdict_is_degraded(tmp_path, monkeypatch):
-    import asyncio
-
-    from pipeline_tasks.core.store import Store
-    from pipeline_tasks.core.values import Answer, MonitoringRecord, Verdict
-
-    monkeypatch.setenv("PERENNIAL_STORE", str(tmp_path))
-
+def test_the_trigger_fires_once_the_newest_verdict_is_degraded(pipeline, store):
     def record(name, answer):
-        Store(tmp_path).record_monitoring(
+        store.record_monitoring(
             "small",
             MonitoringRecord(
                 id=name,
@@ -221,9 +252,8 @@ def test_the_trigger_fires_once_the_newest_verdict_is_degraded(tmp_path, monkeyp
             ),
         )
 
-    async def watch():
-        trigger = DegradationTrigger("small", 0.05)
-        events = trigger.run()
+    async def fired():
+        events = watch(pipeline).run()
         first = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.2)
         assert not first.done()
@@ -231,7 +261,7 @@ def test_the_trigger_fires_once_the_newest_verdict_is_degraded(tmp_path, monkeyp
         return (await asyncio.wait_for(first, 5)).payload
 
     record("good", Answer.NO)
-    assert asyncio.run(watch()) == "bad"
+    assert asyncio.run(fired()) == "bad"
 
 
 NO = REF.model_copy(update={"summary": {"answer": "no", "reasons": "worse; much worse"}})
@@ -329,3 +359,39 @@ def test_a_rejection_skips_what_follows(pipeline, step):
     step(NO)
     with pytest.raises(DownstreamTasksSkipped):
         GateOperator(pipeline=pipeline).execute_complete(context(), event("Reject"))
+
+
+ASKED = REF.model_copy(update={"summary": {"answer": "ask", "reasons": "in vain; twice"}})
+
+
+def asker(pipeline):
+    return AskOperator(task_id="ask", pipeline=pipeline, inputs={"subject": "watch"})
+
+
+def test_a_decision_that_asks_goes_on_to_the_person(pipeline, step):
+    step(ASKED)
+    operator = DecisionOperator(step="decide", pipeline=pipeline, inputs={"subject": "watch"})
+    assert operator.execute(context(watch="due"))["summary"]["answer"] == "ask"
+
+
+@pytest.mark.parametrize(("decided", "is_asked"), [(YES, False), (ASKED, True)])
+def test_a_person_is_asked_about_a_retraining_only_when_the_decision_says_so(
+    pipeline, step, monkeypatch, decided, is_asked
+):
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    asked = []
+    monkeypatch.setattr(ApprovalOperator, "execute", lambda self, _: asked.append(self.body))
+    step(decided)
+    asker(pipeline).execute(context(watch="due"))
+    assert asked == (["- in vain\n- twice"] if is_asked else [])
+
+
+def test_what_the_person_says_about_a_retraining_reaches_the_step(pipeline, step):
+    calls = step(YES)
+    asker(pipeline).execute_complete(context(watch="due"), event("Approve"))
+    assert calls[0][1] == {"subject": "due", "approved_by": "ana"}
+    calls = step(NO)
+    with pytest.raises(DownstreamTasksSkipped):
+        asker(pipeline).execute_complete(context(watch="due"), event("Reject"))
+    assert calls[-1][1] == {"subject": "due", "refused_by": "ana"}

@@ -127,7 +127,7 @@ class StepOperator(BaseOperator):
 
 
 class DecisionOperator(StepOperator):
-    """A step that decides: unless it says yes, what follows is skipped and the run stays green."""
+    """A step that decides: after a no, what follows is skipped and the run stays green."""
 
     ui_color = "#fdf3d8"
 
@@ -136,9 +136,9 @@ class DecisionOperator(StepOperator):
         return self.follow(context, super().execute(context))
 
     def follow(self, context: Context, ref: dict[str, Any]) -> dict[str, Any]:
-        """Go on after a yes, skip what follows after anything else."""
+        """Go on after a yes or to a person who is asked; skip what follows after anything else."""
         verdict = ref["summary"]
-        is_yes = verdict["answer"] == "yes"
+        is_yes = verdict["answer"] in ("yes", "ask")
         skipped = self.skipped(is_yes=is_yes)
         self.log.info("%s: %s", verdict["answer"], verdict["reasons"])
         if is_yes and not skipped:
