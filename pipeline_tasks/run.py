@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from pipeline_tasks.config import PROJECT, PipelineConfig
 from pipeline_tasks.core import clock, registry
+from pipeline_tasks.core.bucket import Place, place_at
 from pipeline_tasks.core.fingerprint import fingerprint
 from pipeline_tasks.core.store import Draft, Store, store_at
 from pipeline_tasks.core.values import HistoryEntry, Ref, Scalar, Verdict
@@ -46,9 +47,14 @@ def default_store() -> Store:
     return store_at(store_uri(), home())
 
 
-def models_folder() -> Path:
-    """What the model server watches: PERENNIAL_MODELS, or `models/` in the home folder."""
-    return Path(os.environ.get("PERENNIAL_MODELS") or home() / "models")
+def models_folder() -> Place:
+    """What servers watch: PERENNIAL_MODELS, a folder or a URI, or `models/` in the home folder."""
+    return models_at(os.environ.get("PERENNIAL_MODELS") or str(home() / "models"))
+
+
+def models_at(uri: str) -> Place:
+    """The models folder, or the bucket that stands for it."""
+    return place_at(uri, "PERENNIAL_MODELS")
 
 
 def server_url() -> str:
@@ -63,7 +69,7 @@ class Run:
     config: PipelineConfig
     id: str
     store: Store = field(default_factory=default_store)
-    models: Path = field(default_factory=models_folder)
+    models: Place = field(default_factory=models_folder)
     server: str = field(default_factory=server_url)
     by: str = "perennial"
     force: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from pipeline_tasks import label_source, logged, observations, rows
+from pipeline_tasks import label_source, logged, observations, publishing, rows
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.errors import PipelineError, TransientError
 from pipeline_tasks.core.values import Champion, MonitoringRecord, Ref, Scalar
@@ -58,7 +58,7 @@ def _tell_servers(run: Run) -> None:
     target = run.config.target
     part = registry.part("targets", target.kind)
     folder = part.folder(registry.params("targets", target.kind, target.settings()), run)
-    if folder.is_dir():
+    if publishing.versions(folder):
         logged.write(folder, run.config.logged)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline_tasks import desired, golden, models_config
+from pipeline_tasks.core.bucket import Place
 from pipeline_tasks.core.errors import DeploymentError
 from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.desired import Desired
@@ -27,7 +28,7 @@ class Params(Frozen):
     timeout_seconds: float = Field(60, gt=0, description="From the folder's arrival to AVAILABLE.")
 
 
-def folder(params: Params, run: Run) -> Path:
+def folder(params: Params, run: Run) -> Place:
     """Where the server looks for the pipeline's versions."""
     return run.models / run.config.name
 
@@ -43,7 +44,7 @@ def check_ready(params: Params, run: Run) -> None:
 def serve(params: Params, run: Run, wanted: Desired) -> None:
     """Write the desired state, which servers read every second."""
     desired.write(folder(params, run), wanted)
-    models_config.write(run.models, models_config.BASE_PATH)
+    models_config.write(run.models)
 
 
 def rehearse(params: Params, run: Run, version: int, exported: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline_tasks import desired, golden, models_config
+from pipeline_tasks.core.bucket import Place
 from pipeline_tasks.core.errors import DeploymentError
 from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.desired import Desired
@@ -26,8 +27,10 @@ class Params(Frozen):
     """Where it is, is asked for by PERENNIAL_TF_SERVING: the address of its REST interface."""
 
     timeout_seconds: float = Field(60, gt=0, description="From the folder's arrival to AVAILABLE.")
-    base_path: str = Field(
-        models_config.BASE_PATH, description="The models folder as TensorFlow Serving sees it."
+    base_path: str | None = Field(
+        None,
+        description="The models folder as TensorFlow Serving sees it; unless given, where "
+        "docker-compose.yaml has it (/models), or the bucket that PERENNIAL_MODELS names.",
     )
 
 
@@ -36,7 +39,7 @@ def address() -> str:
     return os.environ.get("PERENNIAL_TF_SERVING") or "http://127.0.0.1:8601"
 
 
-def folder(params: Params, run: Run) -> Path:
+def folder(params: Params, run: Run) -> Place:
     """Where the pipeline's version folders are."""
     return run.models / run.config.name
 
