@@ -64,6 +64,7 @@ class Versions:
 
     def poll(self) -> None:
         """Look at the folders once; a model that cannot be looked at stops no other."""
+        is_filled = self.mirror is None or self.mirror.is_ready()
         for name in self._names():
             if name not in self._servables:
                 folder = self.folder / name
@@ -74,7 +75,8 @@ class Versions:
                 log.exception("looking at the versions of %s failed; trying again", name)
             if self._servables[name].is_gone():
                 del self._servables[name]
-        self._has_polled.set()
+        if is_filled:
+            self._has_polled.set()
 
     def adopt(self, model: Model) -> None:
         """Serve a model that was loaded elsewhere."""
