@@ -16,7 +16,7 @@ from pipeline_tasks import desired, publishing, quarantine
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.bucket import Place
-from pipeline_tasks.core.errors import ArtifactError, TransientError
+from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import Store
 from pipeline_tasks.core.values import Champion
 from pipeline_tasks.desired import Desired
@@ -75,14 +75,10 @@ class Target:
         """Wait until traffic is answered by `version`, and ask it the golden questions."""
         self._part.confirm(self._params, self._run, version, exported)
 
-    def counters(self) -> str | None:
-        """What the target counts, as Prometheus' text; None while it does not answer."""
-        try:
-            text: str = self._part.counters(self._params, self._run)
-        except TransientError as error:
-            log.warning("%s; looking again", error.what)
-            return None
-        return text
+    def counters(self) -> dict[str, str]:
+        """What each server of the target counts, as Prometheus' text; of those that answer."""
+        texts: dict[str, str] = self._part.counters(self._params, self._run)
+        return texts
 
 
 @contextmanager

@@ -59,7 +59,18 @@ def models_at(uri: str) -> Place:
 
 def server_url() -> str:
     """The model server's address: PERENNIAL_SERVER, or the embedded server's default."""
-    return os.environ.get("PERENNIAL_SERVER") or "http://127.0.0.1:8501"
+    return _servers()[0]
+
+
+def other_servers() -> tuple[str, ...]:
+    """Further servers of the same models: PERENNIAL_SERVER names them after a comma."""
+    return _servers()[1:]
+
+
+def _servers() -> tuple[str, ...]:
+    named = (os.environ.get("PERENNIAL_SERVER") or "").split(",")
+    found = tuple(one.strip() for one in named if one.strip())
+    return found or ("http://127.0.0.1:8501",)
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,7 @@ class Run:
     store: Store = field(default_factory=default_store)
     models: Place = field(default_factory=models_folder)
     server: str = field(default_factory=server_url)
+    others: tuple[str, ...] = field(default_factory=other_servers)
     by: str = "perennial"
     force: bool = False
     started: datetime = field(default_factory=clock.now)
@@ -89,6 +101,11 @@ class Run:
             settings=self.settings,
             fingerprint=self.fingerprint,
         )
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Every server that is to answer with what is deployed."""
+        return (self.server, *self.others)
 
     @property
     def study(self) -> Path:

@@ -1,11 +1,10 @@
-"""The loop with its store and its models in a bucket, and the server in another process.
+"""The loop with its store and its models in a bucket, and two servers that share nothing else.
 
-The tests share one server and one history, and run in the order of the file.
+The tests share these servers and one history, and run in the order of the file.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import httpx
@@ -37,11 +36,14 @@ class Away(Deployed):
         self.road = s3.Road(address)
         options = ["--models", self.models.uri, "--store", self.made.uri]
         changes = s3.environment(self.road.address) | {"AWS_MAX_ATTEMPTS": "1"}
-        home = str(folder / "server's home")
-        self.server = Server(folder, options=options, PERENNIAL_HOME=home, **changes).start()
+        self.server, self.second = (
+            Server(folder, options=options, PERENNIAL_HOME=str(folder / home), **changes).start()
+            for home in ("one", "another")
+        )
 
     def run(self, **changes: object) -> Run:
-        return replace(super().run(**changes), models=self.models)
+        found = super().run(**changes)
+        return replace(found, models=self.models, others=(self.second.url,))
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +52,19 @@ def away(tmp_path_factory):
         made = Away(tmp_path_factory.mktemp("away"), address, s3.bucket(address, patch))
         yield made
         made.server.kill()
+        made.second.kill()
 
 
 def answered_by(away: Away) -> int:
+    """The version that both servers answer with."""
     row = {"width": 0.5, "height": 0.25, "colour": "red"}
-    reply = away.server.post("/v1/models/small:predict", {"instances": [row]})
-    assert reply.status_code == 200, reply.text
-    return int(reply.headers["perennial-version"])
+    found = set()
+    for server in (away.server, away.second):
+        reply = server.post("/v1/models/small:predict", {"instances": [row]})
+        assert reply.status_code == 200, reply.text
+        found.add(int(reply.headers["perennial-version"]))
+    [version] = found
+    return version
 
 
 class Killed(BaseException):
@@ -79,7 +87,7 @@ def test_a_publisher_that_dies_before_the_manifest_has_published_nothing(away, m
     bucket = away.models / "small"
     assert "saved_model.pb" in bucket.sizes("1")
     assert publishing.versions(bucket) == []
-    assert not list(away.server._log.parent.glob("server's home/mirror/*/small/1"))
+    assert not list(away.made.folder.glob("*/mirror/*/small/1"))
 
 
 def test_its_retry_cleans_up_and_the_server_picks_the_version_up(away):
@@ -100,6 +108,7 @@ def test_a_canary_goes_up_step_by_step_and_is_promoted(away):
     assert traffic.failures == []
     assert set(traffic.answered) == {1, 2}
     assert desired.read(away.models / "small") == desired.settled(2)
+    assert answered_by(away) == 2
 
 
 def test_a_candidate_that_is_withdrawn_leaves_the_server_and_its_files_stay(away):
