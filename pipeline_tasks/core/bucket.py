@@ -118,13 +118,14 @@ class Bucket:
             self.look(key)
         tag = self._seen.pop(seen)
         is_mine = self.create(key, content) if tag is None else self._swap(key, content, tag)
-        if not is_mine:
+        self.look(key)
+        if not is_mine or self.read(key) != content:
+            del self._seen[seen]
             raise TransientError(
                 f"{self.uri}/{key} has been written by somebody else meanwhile",
                 expected="what was there when this process began with it",
                 fix="nothing: the next try looks again",
             )
-        self.look(key)
 
     def _swap(self, key: str, content: str, tag: str) -> bool:
         with self._told("writing", key) as (files, root):

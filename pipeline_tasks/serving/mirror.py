@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import IO
 
 from pipeline_tasks import desired, logged, publishing
-from pipeline_tasks.core.artifact import MANIFEST, check_files, digest_of_all, parse_manifest
+from pipeline_tasks.core.artifact import (
+    MANIFEST,
+    Manifest,
+    check_files,
+    digest_of_all,
+    parse_manifest,
+)
 from pipeline_tasks.core.bucket import Bucket
 from pipeline_tasks.core.errors import ArtifactError, PipelineError
 from pipeline_tasks.core.fingerprint import digest_of_text
@@ -32,6 +38,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
 MAXIMUM_PAUSE_SECONDS = 30.0
+FIRST_LOOK_SECONDS = 10.0  # for the bucket to answer, before what is here from before is served
 SPARES = 1  # versions kept although they are no longer desired, so that going back is quick
 SMALL = (desired.FILE, logged.FILE)
 MIRRORED, SCRATCH = ".mirrored", ".incoming-"
@@ -73,7 +80,7 @@ class Mirror:
         self._fetching: threading.Thread | None = None
         self._lock: IO[str] | None = None
         self._has_looked, self._wake = threading.Event(), threading.Event()
-        self._is_stopped = False
+        self._is_stopped, self._began = False, time.monotonic()
 
     def start(self) -> None:
         """Look again and again, in a thread of its own, until `stop`."""
@@ -86,8 +93,10 @@ class Mirror:
         self._wake.set()
 
     def is_ready(self) -> bool:
-        """What is desired was whole here once, and the bucket has been asked for what is now."""
-        return self._has_looked.is_set() and (self.folder / MIRRORED).is_file()
+        """What was desired was whole here once, and the bucket has been asked for what is now."""
+        has_waited = time.monotonic() - self._began > FIRST_LOOK_SECONDS
+        is_current = self._has_looked.is_set() or has_waited
+        return is_current and (self.folder / MIRRORED).is_file()
 
     def poll(self) -> None:
         """Look at the bucket once, by one listing. Raises PipelineError when it is out of reach."""
@@ -97,7 +106,7 @@ class Mirror:
         for name, one in listed.items():
             usable = [v for v, tag in one.versions.items() if not self._is_refused(name, v, tag)]
             wanted = self._state(name).loaded(usable)
-            self._drop(name, set(one.versions), wanted)
+            self._drop(name, set(one.versions), wanted | self._state(name).loaded(one.versions))
             missing += [(name, version) for version in self._missing(name, one, wanted)]
             is_whole &= bool(wanted) or not one.versions
         if missing:
@@ -151,7 +160,11 @@ class Mirror:
         tags = {
             f"{name}/{file}": tag for name, one in listed.items() for file, tag in one.small.items()
         }
-        changed = {key: tag for key, tag in tags.items() if self._tags.get(key) != tag}
+        changed = {
+            key: tag
+            for key, tag in tags.items()
+            if self._tags.get(key) != tag or not (self.folder / key).is_file()
+        }
         for key, text in self.bucket.read_all(changed).items():
             write_text(self.folder / key, text)
             self._tags[key] = changed[key]
@@ -230,7 +243,7 @@ class Mirror:
         bucket, target = self.bucket / name / str(version), self.folder / name / str(version)
         text = bucket.read(MANIFEST)
         manifest = parse_manifest(text, bucket, name)
-        if (target / MANIFEST).is_file() and (target / MANIFEST).read_text() == text:
+        if text == _text(target / MANIFEST) and _is_whole(target, manifest):
             return  # by an earlier process
         missing = sorted(set(manifest.files) - set(bucket.sizes("")))
         if missing or digest_of_all(manifest.files) != manifest.digest:
@@ -247,6 +260,18 @@ class Mirror:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         log.info("%s version %s is here, after %.1f s", name, version, time.monotonic() - began)
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(errors="replace") if path.is_file() else None
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    try:
+        check_files(folder, manifest)
+    except ArtifactError:
+        return False
+    return True
 
 
 def _listed(tags: Mapping[str, str]) -> dict[str, Listed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -19,6 +20,14 @@ from pipeline_tasks.serving.mirror import Mirror
 from tests import s3
 from tests.server import PROJECT, Server, environment
 from tests.serving import tiny
+from tests.serving.test_grpc import (
+    Grpc,
+    configuration,
+    model_config,
+    refused,
+    reload,
+    reload_request,
+)
 from tests.unit.test_publishing_remote import exported
 
 
@@ -163,6 +172,29 @@ def test_a_bucket_out_of_reach_is_told_once_and_changes_nothing(
     mirror._lock.close()
 
 
+def test_what_was_damaged_here_is_fetched_again_by_the_next_process(three, tmp_path):
+    mirror = followed(Mirror(three, tmp_path))
+    (mirror.folder / "small" / "2" / "saved_model.pb").write_text("0")
+    assert here(followed(Mirror(three, tmp_path))) == [2]
+
+
+def test_what_was_removed_here_is_fetched_again(three, tmp_path):
+    mirror = followed(Mirror(three, tmp_path))
+    shutil.rmtree(mirror.folder / "small")
+    assert here(followed(mirror)) == [2]
+    assert desired.read(mirror.folder / "small") == desired.settled(2)
+
+
+def test_a_manifest_that_was_altered_later_takes_nothing_away(three, tmp_path):
+    desired.write(three / "small", desired.beside(2, 3))
+    mirror = followed(Mirror(three, tmp_path))
+    desired.write(three / "small", desired.settled(2))
+    (three / "small").write("2/manifest.json", "{}")
+    followed(mirror)
+    assert here(mirror) == [2, 3]
+    assert mirror.failures == 1
+
+
 def test_an_emptied_bucket_takes_nothing_away(three, tmp_path):
     mirror = followed(Mirror(three, tmp_path))
     three.delete(three.sizes(""))
@@ -197,16 +229,18 @@ def test_without_its_bucket_a_server_answers_ends_a_trial_in_time_and_starts_aga
     for version in (1, 2):
         folder = tiny.publish(tmp_path / "made", "times", version, tiny.times(version))
         assert publishing.publish(folder, models / "times") == version
-    until = clock.text(clock.now() + timedelta(seconds=25))
-    trial = Trial(version=2, mode="canary", percent=100, until=until)
-    desired.write(models / "times", desired.beside(1, 2, trial))
+    desired.write(models / "times", desired.beside(1, 2))
     road = s3.Road(address)
     changes = {"PERENNIAL_HOME": str(tmp_path / "home"), "AWS_MAX_ATTEMPTS": "1"}
     changes |= s3.environment(road.address)
     options = ["--models", models.uri, "--workers", 2]
     server = Server(tmp_path, options=options, **changes).start()
     try:
+        server.wait(lambda: server.answers("/v1/models/times/versions/2"))
         server.wait(lambda: server.answers("/readyz"))
+        until = clock.text(clock.now() + timedelta(seconds=20))
+        trial = Trial(version=2, mode="canary", percent=100, until=until)
+        desired.write(models / "times", desired.beside(1, 2, trial))
         server.wait(lambda: answered_by(server) == 2)
         road.close()
         server.wait(lambda: answered_by(server) == 1)
@@ -223,3 +257,30 @@ def test_without_its_bucket_a_server_answers_ends_a_trial_in_time_and_starts_aga
         assert s3.SECRET not in server.log()
     finally:
         server.stop()
+
+
+def test_a_reload_over_grpc_is_kept_in_the_bucket(models, address, tmp_path):
+    for version in (1, 2):
+        folder = tiny.publish(tmp_path / "made", "times", version, tiny.times(version))
+        publishing.publish(folder, models / "times")
+    served = Grpc(tmp_path, "--models", models.uri, home=tmp_path / "home")
+    served.server.start()
+    try:
+        served.server.wait(lambda: served.server.answers("/readyz"))
+        assert answered_by(served.server) == 2
+        wanted = "model_version_policy { specific { versions: 1 } }"
+        for _ in range(2):
+            reload(served, configuration(model_config("times", wanted, f"{models.uri}/times")))
+            assert desired.read(models / "times") == Desired(policy="specific", specific=(1,))
+            assert answered_by(served.server) == 1
+            desired.look(models / "times")
+            desired.write(models / "times", desired.settled(2))
+            served.server.wait(lambda: answered_by(served.server) == 2)
+        refused(
+            served.models.HandleReloadConfigRequest,
+            reload_request(configuration(model_config("times", base_path="s3://else/where"))),
+            "INVALID_ARGUMENT",
+            f"this server has it in {models.uri}/times",
+        )
+    finally:
+        served.server.kill()

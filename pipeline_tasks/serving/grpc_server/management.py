@@ -64,6 +64,7 @@ class Management(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[m
         before = {name: _read(versions.folder / name) for name in wanted}
         try:
             for name, one in wanted.items():
+                await asyncio.to_thread(desired_state.look, versions.source(name))
                 await asyncio.to_thread(desired_state.write, versions.source(name), one)
             await _in_force(versions, wanted, time.monotonic() + seconds * 0.9)
         except BaseException as error:
@@ -171,6 +172,8 @@ def _is_in_force(versions: Versions, name: str, wanted: Desired) -> bool:
     table, states = versions.table(name), versions.states_of(name)
     if table.desired != wanted or any(one.state in (START, LOADING) for one in states.values()):
         return False
+    if versions.mirror and not set(wanted.specific) <= set(states):
+        return False  # it is on its way here
     specific = [states[one] for one in wanted.specific if one in states]
     return dict(table.labels) == wanted.labels and all(
         one.state == AVAILABLE or one.error for one in specific
