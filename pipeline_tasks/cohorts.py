@@ -56,7 +56,7 @@ class Looked(Frozen):
     """Everything counted so far, of one champion since it was promoted.
 
     prepared_at: when its rows were prepared. until: up to when predictions and labels are counted.
-    counted_at: when the server's counters were what `counters` says.
+    counted_at: when the servers' counters were what `counters` says.
     """
 
     promoted_at: str = ""
@@ -67,7 +67,7 @@ class Looked(Frozen):
     cohorts: tuple[Cohort, ...] = ()
     newest_label_at: str = ""
     counted_at: str = ""
-    counters: Snapshot | None = None
+    counters: dict[str, Snapshot] = Field(default_factory=dict)
 
     @property
     def completeness(self) -> float | None:

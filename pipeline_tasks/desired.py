@@ -7,11 +7,12 @@ Deployment writes it, servers read it at every poll; nothing else tells a server
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from collections.abc import Collection
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from pipeline_tasks.core.bucket import Bucket, Place
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import write_text
 from pipeline_tasks.core.values import Frozen
@@ -59,24 +60,52 @@ class Desired(Frozen):
             raise ValueError("a trial needs `default`: who answers the other requests")
         return self
 
+    def loaded(self, present: Collection[int]) -> set[int]:
+        """The versions to load, of those present: what the policy says, and what is named.
 
-def read(folder: Path) -> Desired:
+        >>> sorted(Desired(default=1).loaded([1, 2, 3]))
+        [1, 3]
+        """
+        by_policy = {
+            "latest": sorted(present)[-self.latest :],
+            "all": present,
+            "specific": self.specific,
+        }
+        trial = self.trial.version if self.trial else None
+        named = {self.default, *self.labels.values(), trial}
+        return set(present) & (named | set(by_policy[self.policy]))
+
+
+def read(folder: Place) -> Desired:
     """The desired state of the model in `folder`. Raises ArtifactError when it cannot be read."""
-    path = folder / FILE
     try:
-        return Desired.model_validate_json(path.read_bytes())
+        text = folder.read(FILE) if isinstance(folder, Bucket) else (folder / FILE).read_bytes()
+        return Desired() if text is None else Desired.model_validate_json(text)
     except FileNotFoundError:
         return Desired()
     except ValidationError as error:
         raise ArtifactError(
-            f"{path} is no desired state: {error}", fix="delete it, or deploy or roll back again"
+            f"{folder / FILE} is no desired state: {error}",
+            fix="delete it, or deploy or roll back again",
         ) from None
 
 
-def write(folder: Path, desired: Desired) -> None:
-    """Replace the desired state in one atomic step."""
+def write(folder: Place, desired: Desired) -> None:
+    """Replace the desired state in one atomic step.
+
+    In a bucket, raises TransientError when somebody else has since `look`.
+    """
+    text = desired.model_dump_json(indent=1)
+    if isinstance(folder, Bucket):
+        return folder.swap(FILE, text)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / FILE, desired.model_dump_json(indent=1))
+    return write_text(folder / FILE, text)
+
+
+def look(folder: Place) -> None:
+    """Begin with what is desired now: who writes after this without having looked is too late."""
+    if isinstance(folder, Bucket):
+        folder.look(FILE)
 
 
 def is_chosen(model: str, key: str, percent: float) -> bool:

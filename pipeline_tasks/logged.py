@@ -7,10 +7,10 @@ is published, and collecting when the pipeline file has changed; servers read it
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from pipeline_tasks.core.bucket import Bucket, Place
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import write_text
 from pipeline_tasks.core.values import Frozen
@@ -40,22 +40,27 @@ class Logged(Frozen):
         return int.from_bytes(digest, "big") < self.share * BUCKETS
 
 
-def read(folder: Path) -> Logged:
+def read(folder: Place) -> Logged:
     """What is logged of the model in `folder`. Raises ArtifactError when it cannot be read."""
-    path = folder / FILE
     try:
-        return Logged.model_validate_json(path.read_bytes())
+        text = folder.read(FILE) if isinstance(folder, Bucket) else (folder / FILE).read_bytes()
+        return Logged() if text is None else Logged.model_validate_json(text)
     except FileNotFoundError:
         return Logged()
     except ValidationError as error:
         raise ArtifactError(
-            f"{path} does not say what is logged: {error}", fix="deploy again, or delete it"
+            f"{folder / FILE} does not say what is logged: {error}",
+            fix="deploy again, or delete it",
         ) from None
 
 
-def write(folder: Path, rules: Logged) -> None:
+def write(folder: Place, rules: Logged) -> None:
     """Tell the servers in one atomic step, if that is not what they know already."""
     text = rules.model_dump_json(indent=1)
+    if isinstance(folder, Bucket):
+        if folder.read(FILE) != text:
+            folder.write(FILE, text)
+        return
     path = folder / FILE
     if not path.is_file() or path.read_text() != text:
         folder.mkdir(parents=True, exist_ok=True)

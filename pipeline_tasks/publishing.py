@@ -1,4 +1,7 @@
-"""A target's version folders: one rename in, one rename out, and never overwritten."""
+"""A target's versions: one step in, one step out, and never overwritten.
+
+In a folder that step is a rename; in a bucket it is the manifest, see uploading.py.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,29 @@ import shutil
 import uuid
 from pathlib import Path
 
+from pipeline_tasks import uploading
+from pipeline_tasks.core.bucket import Bucket, Place
 from pipeline_tasks.core.errors import ArtifactError
-from pipeline_tasks.core.store import read_manifest, verify_folder
+from pipeline_tasks.core.store import Manifest, read_manifest, verify_folder
 
 WITHDRAWN = "withdrawn"
 
 
-def publish(exported: Path, target: Path) -> int:
-    """Copy an exported model beside the target's versions, check it, and rename it to the next one.
+def publish(exported: Path, target: Place) -> int:
+    """Copy an exported model beside the target's versions, check it, and make it the next one.
 
     Returns its version, as `next_version` says. What is there is never overwritten: were the number
-    taken meanwhile, the rename would fail.
+    taken meanwhile, the last step would fail.
     """
     version = next_version(exported, target)
-    if (target / str(version)).is_dir():
-        return version
+    if isinstance(target, Bucket):
+        uploading.put(exported, target, version)
+    elif not (target / str(version)).is_dir():
+        _move_in(exported, target, version)
+    return version
+
+
+def _move_in(exported: Path, target: Path, version: int) -> None:
     scratch = target / f".incoming-{uuid.uuid4().hex}"
     try:
         shutil.copytree(exported, scratch)
@@ -31,10 +42,9 @@ def publish(exported: Path, target: Path) -> int:
         _sync_one(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return version
 
 
-def next_version(exported: Path, target: Path) -> int:
+def next_version(exported: Path, target: Place) -> int:
     """The version under which a model is published: one more than any the target has ever had.
 
     When the highest one already is this very model (a retry after a kill), that one.
@@ -42,36 +52,51 @@ def next_version(exported: Path, target: Path) -> int:
     """
     newest = max(versions(target), default=0)
     digest = verify_folder(exported).digest
-    if newest and read_manifest(target / str(newest)).digest == digest:
+    known = _manifest(target, newest) if newest else None
+    if known and known.digest == digest:
         return newest
     return max([newest, *versions(target / WITHDRAWN)]) + 1
 
 
-def withdraw(target: Path, version: int) -> None:
+def withdraw(target: Place, version: int) -> None:
     """Take a version out of the server's sight, keeping its files."""
+    if isinstance(target, Bucket):
+        uploading.withdraw(target, version, WITHDRAWN)
+        return
     (target / WITHDRAWN).mkdir(exist_ok=True)
     (target / str(version)).rename(target / WITHDRAWN / str(version))
     _sync_one(target)
 
 
-def restore(target: Path, version: int) -> None:
+def restore(target: Place, version: int) -> None:
     """Put a withdrawn version back. Raises ArtifactError when it is not there or not whole."""
-    folder = target / WITHDRAWN / str(version)
-    if not folder.is_dir():
+    if version not in versions(target / WITHDRAWN):
         raise ArtifactError(
             f"version {version} is not in {target}",
             expected=f"one of {sorted(versions(target) + versions(target / WITHDRAWN))}",
             fix="choose one of these versions",
         )
+    if isinstance(target, Bucket):
+        uploading.restore(target, version, WITHDRAWN)
+        return
+    folder = target / WITHDRAWN / str(version)
     verify_folder(folder)
     folder.rename(target / str(version))
 
 
-def versions(folder: Path) -> list[int]:
+def versions(folder: Place) -> list[int]:
     """The versions in a folder, as whole numbers; other names are not versions."""
+    if isinstance(folder, Bucket):
+        return uploading.versions(folder)
     if not folder.is_dir():
         return []
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+
+
+def _manifest(target: Place, version: int) -> Manifest | None:
+    if isinstance(target, Bucket):
+        return uploading.read(target, version)
+    return read_manifest(target / str(version))
 
 
 def _sync(folder: Path) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from pipeline_tasks import desired, publishing, quarantine
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock, registry
-from pipeline_tasks.core.errors import ArtifactError, TransientError
+from pipeline_tasks.core.bucket import Place
+from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import Store
 from pipeline_tasks.core.values import Champion
 from pipeline_tasks.desired import Desired
@@ -36,10 +37,11 @@ class Target:
         self._run = run
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         """Where the version folders are; there from now on."""
-        folder: Path = self._part.folder(self._params, self._run)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder: Place = self._part.folder(self._params, self._run)
+        if isinstance(folder, Path):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @property
@@ -52,8 +54,17 @@ class Target:
         """Raises TransientError when the target does not answer."""
         self._part.check_ready(self._params, self._run)
 
+    def publish(self, exported: Path) -> int:
+        """Make an exported model the target's next version, which it returns.
+
+        Raises TransientError when the deployment lock, held until now, is somebody else's.
+        """
+        self._run.store.check_lock(self._run.config.name)
+        return publishing.publish(exported, self.folder)
+
     def serve(self, wanted: Desired) -> None:
-        """Tell the target what to serve."""
+        """Tell the target what to serve. Raises TransientError as `publish` does."""
+        self._run.store.check_lock(self._run.config.name)
         self._part.serve(self._params, self._run, wanted)
 
     def rehearse(self, version: int, exported: Path) -> None:
@@ -64,21 +75,19 @@ class Target:
         """Wait until traffic is answered by `version`, and ask it the golden questions."""
         self._part.confirm(self._params, self._run, version, exported)
 
-    def counters(self) -> str | None:
-        """What the target counts, as Prometheus' text; None while it does not answer."""
-        try:
-            text: str = self._part.counters(self._params, self._run)
-        except TransientError as error:
-            log.warning("%s; looking again", error.what)
-            return None
-        return text
+    def counters(self) -> dict[str, str]:
+        """What each server of the target counts, as Prometheus' text; of those that answer."""
+        texts: dict[str, str] = self._part.counters(self._params, self._run)
+        return texts
 
 
 @contextmanager
 def target_of(run: Run) -> Iterator[Target]:
     """The target, with the pipeline's deployment lock held."""
     with run.store.lock(run.config.name):
-        yield Target(run)
+        target = Target(run)
+        desired.look(target.folder)
+        yield target
 
 
 def settle(run: Run, target: Target) -> None:

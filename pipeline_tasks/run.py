@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from pipeline_tasks.config import PROJECT, PipelineConfig
 from pipeline_tasks.core import clock, registry
+from pipeline_tasks.core.bucket import Place, place_at
 from pipeline_tasks.core.fingerprint import fingerprint
 from pipeline_tasks.core.store import Draft, Store, store_at
 from pipeline_tasks.core.values import HistoryEntry, Ref, Scalar, Verdict
@@ -46,14 +47,30 @@ def default_store() -> Store:
     return store_at(store_uri(), home())
 
 
-def models_folder() -> Path:
-    """What the model server watches: PERENNIAL_MODELS, or `models/` in the home folder."""
-    return Path(os.environ.get("PERENNIAL_MODELS") or home() / "models")
+def models_folder() -> Place:
+    """What servers watch: PERENNIAL_MODELS, a folder or a URI, or `models/` in the home folder."""
+    return models_at(os.environ.get("PERENNIAL_MODELS") or str(home() / "models"))
+
+
+def models_at(uri: str) -> Place:
+    """The models folder, or the bucket that stands for it."""
+    return place_at(uri, "PERENNIAL_MODELS")
 
 
 def server_url() -> str:
     """The model server's address: PERENNIAL_SERVER, or the embedded server's default."""
-    return os.environ.get("PERENNIAL_SERVER") or "http://127.0.0.1:8501"
+    return _servers()[0]
+
+
+def other_servers() -> tuple[str, ...]:
+    """Further servers of the same models: PERENNIAL_SERVER names them after a comma."""
+    return _servers()[1:]
+
+
+def _servers() -> tuple[str, ...]:
+    named = (os.environ.get("PERENNIAL_SERVER") or "").split(",")
+    found = tuple(one.strip() for one in named if one.strip())
+    return found or ("http://127.0.0.1:8501",)
 
 
 @dataclass(frozen=True)
@@ -63,8 +80,9 @@ class Run:
     config: PipelineConfig
     id: str
     store: Store = field(default_factory=default_store)
-    models: Path = field(default_factory=models_folder)
+    models: Place = field(default_factory=models_folder)
     server: str = field(default_factory=server_url)
+    others: tuple[str, ...] = field(default_factory=other_servers)
     by: str = "perennial"
     force: bool = False
     started: datetime = field(default_factory=clock.now)
@@ -83,6 +101,11 @@ class Run:
             settings=self.settings,
             fingerprint=self.fingerprint,
         )
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Every server that is to answer with what is deployed."""
+        return (self.server, *self.others)
 
     @property
     def study(self) -> Path:

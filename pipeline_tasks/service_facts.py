@@ -30,23 +30,29 @@ def service(run: Run, before: Looked) -> tuple[Facts, Looked]:
 
     requests: of every version; error_share: of them, those that are no client's mistake, as in a
     canary. queue_refusals: those refused because too many waited. log_dropped_rows: rows answered
-    that the log could not keep. Null without an earlier look, and while the server does not answer:
-    the next look then counts from the last one at which it did. Targets that count nothing have
-    null everywhere.
+    that the log could not keep. Of several servers the sum, the largest memory, and whether all
+    answer. Null without an earlier look, and while none answers: the next look then counts from the
+    last one at which it did. Targets that count nothing have null everywhere.
     """
     facts: Facts = dict.fromkeys((*COUNTED, "server_memory_mb", "server_is_answering"))
-    text = Target(run).counters()
-    if not text:
-        return facts | {"server_is_answering": None if text == "" else False}, before
-    now, moment = counters.read(text, run.config.name), clock.text(clock.now())
-    facts |= {
-        "server_is_answering": True,
-        "server_memory_mb": counters.memory_megabytes(text),
-    }
-    if before.counters is not None:
+    target = Target(run)
+    if target.unwatched:
+        return facts, before
+    texts, moment = target.counters(), clock.text(clock.now())
+    facts["server_is_answering"] = len(texts) == len(run.servers)
+    if not texts:
+        return facts, before
+    sizes = [size for text in texts.values() if (size := counters.memory_megabytes(text))]
+    facts["server_memory_mb"] = max(sizes, default=None)
+    now = {server: counters.read(text, run.config.name) for server, text in texts.items()}
+    if before.counters:
         minutes = (clock.parse(moment) - clock.parse(before.counted_at)).total_seconds() / 60
-        facts |= _counted(counters.added({}, before.counters, now), minutes)
-    return facts, before.model_copy(update={"counters": now, "counted_at": moment})
+        sums: dict[str, float] = {}
+        for server, one in now.items():
+            sums = counters.added(sums, before.counters.get(server), one)
+        facts |= _counted(sums, minutes)
+    counted = {"counters": before.counters | now, "counted_at": moment}
+    return facts, before.model_copy(update=counted)
 
 
 def _counted(sums: dict[str, float], minutes: float) -> Facts:

@@ -45,9 +45,9 @@ def look(
         is_mine = _hold(run, target, trial, is_first=watching.begun(run, name) is None)
     if not is_mine:
         return watching.end(run, name, _ended(run, version))
-    text = Target(run).counters()
+    texts = Target(run).counters()
     judge = partial(_judge, run, watches)
-    return watching.look(run, subject, text, judge)
+    return watching.look(run, subject, texts, judge)
 
 
 def _judge(run: Run, watches: int, seen: release.Seen, is_over: bool) -> Verdict | None:

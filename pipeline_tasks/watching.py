@@ -7,7 +7,8 @@ is retried, a triggerer that is restarted, a server whose counters begin again a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -41,9 +42,9 @@ class Watch(Frozen):
     """What has been seen so far."""
 
     began: str
-    first: Snapshot | None = None
-    sums: dict[str, float] = Field({})
-    last: Snapshot | None = None
+    first: dict[str, Snapshot] = Field({}, description="By server, as `last` is.")
+    sums: dict[str, float] = Field({}, description="Of all servers.")
+    last: dict[str, Snapshot] = Field({})
     labelled: Labelled = Labelled()
     labels_read: str = ""
     verdict: Verdict | None = None
@@ -64,27 +65,35 @@ class Subject:
     is_shadow: bool = False
 
 
-def look(run: Run, subject: Subject, text: str | None, judge: Judge) -> Verdict | None:
+def look(run: Run, subject: Subject, texts: Mapping[str, str], judge: Judge) -> Verdict | None:
     """Look once; the verdict, or None when it is too early for one. A verdict never changes.
 
-    text: what the server counts; None when it did not answer, which is a fault only at the end.
+    texts: what each server counts; of those that did not answer nothing, which is a fault only at
+    the end, and if it is none.
     """
     watch = begun(run, subject.name) or Watch(began=clock.text(clock.now()))
     if watch.verdict is not None:
         return watch.verdict
     is_over = _age(watch.began) >= subject.minutes * 60
-    if text is not None:
-        now = counters.read(text, run.config.name)
-        sums = counters.added(watch.sums, watch.last, now)
-        update = {"first": watch.first or now, "sums": sums, "last": now}
-        watch = watch.model_copy(update=update)
+    for server, text in texts.items():
+        watch = _counted(watch, server, counters.read(text, run.config.name))
     watch = _with_labels(run, subject, watch, is_over=is_over)
     verdict = judge(seen(subject, watch), is_over)
-    if is_over and text is None and (verdict is None or verdict.is_yes):
+    if is_over and not texts and (verdict is None or verdict.is_yes):
         silent = f"the server did not answer at the end of {subject.minutes:g} minutes"
         verdict = Verdict(answer=Answer.NOT_ENOUGH_DATA, reasons=(silent,))
     keep(run, subject.name, watch.model_copy(update={"verdict": verdict}))
     return verdict
+
+
+def _counted(watch: Watch, server: str, now: Snapshot) -> Watch:
+    """With what a server has counted since it was last looked at; nothing is known of before."""
+    update = {
+        "first": {server: now} | watch.first,
+        "sums": counters.added(watch.sums, watch.last.get(server), now),
+        "last": watch.last | {server: now},
+    }
+    return watch.model_copy(update=update)
 
 
 def end(run: Run, name: str, verdict: Verdict) -> Verdict:
@@ -137,7 +146,9 @@ def seen(subject: Subject, watch: Watch) -> Seen:
     if subject.champion is None:
         return Seen(mine)
     if subject.is_alone:
-        before = watch.first.values if watch.first else {}
+        before = Counter[str]()
+        for snapshot in watch.first.values():
+            before.update(snapshot.values)
         return Seen(mine, before=counters.counts(before, subject.champion))
     champion = counters.counts(watch.sums, subject.champion)
     return Seen(mine, _labelled(champion, labelled.champion), shadow=both)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -73,3 +75,55 @@ def bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     files, _ = fsspec.url_to_fs(f"s3://{name}")
     files.mkdir(f"/{name}")
     return f"s3://{name}/some/prefix"
+
+
+class Road:
+    """The way to a server, for a while closed: whoever comes then is refused.
+
+    address: where it begins, the same all the time.
+    """
+
+    def __init__(self, to: str) -> None:
+        host, port = to.removeprefix("http://").split(":")
+        self._to = host, int(port)
+        self._open: set[socket.socket] = set()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._port: int = self._listening.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self._port}"
+        self._accept(self._listening)
+
+    def close(self) -> None:
+        """Cut what goes on, and refuse the rest."""
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for one in list(self._open):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def reopen(self) -> None:
+        """Let them through again."""
+        self._listening = socket.create_server(("127.0.0.1", self._port))
+        self._accept(self._listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        threading.Thread(target=self._take, args=(listening,), daemon=True).start()
+
+    def _take(self, listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = listening.accept()
+                there = socket.create_connection(self._to)
+                for one, other in ((here, there), (there, here)):
+                    self._open.add(one)
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(2**16):
+                other.sendall(data)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+        self._open.discard(one)
+        if other not in self._open:
+            one.close()
+            other.close()

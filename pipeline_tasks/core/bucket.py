@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pipeline_tasks.core.errors import ConfigError, PipelineError, TransientError
 
@@ -25,16 +25,31 @@ UNKNOWN_TO_IT = {
 
 
 class Bucket:
-    """Text and files by key. Raises ConfigError or TransientError, without any secret."""
+    """Text and files by key. Raises ConfigError or TransientError, without any secret.
 
-    def __init__(self, uri: str) -> None:
+    setting: where the URI is from, for what is told.
+    """
+
+    def __init__(self, uri: str, setting: str = "PERENNIAL_STORE") -> None:
         self.uri = re.sub(r"//[^@]*:[^@]*@", "//", uri.rstrip("/"))
+        self.name = self.uri.rpartition("/")[2]
+        self._setting = setting
+        self._seen: dict[str, str | None] = {}
         if self.uri != uri.rstrip("/"):
             raise ConfigError(
-                f"PERENNIAL_STORE has a password in it: {self.uri}",
+                f"{setting} has a password in it: {self.uri}",
                 expected="a URI without one, such as s3://bucket/prefix",
                 fix="give it to the store's client: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             )
+
+    def __truediv__(self, name: str) -> Self:
+        """What is below a prefix; it knows what the whole has looked at."""
+        below = type(self)(f"{self.uri}/{name}", self._setting)
+        below._seen = self._seen
+        return below
+
+    def __str__(self) -> str:
+        return self.uri
 
     def read(self, key: str) -> str | None:
         """An object's text, or None when there is no such object."""
@@ -58,7 +73,11 @@ class Bucket:
                 if isinstance(error, Exception) and not isinstance(error, FileNotFoundError):
                     raise error
         texts = {key.removeprefix(f"{root}/"): value for key, value in found.items()}
-        return {key: data.decode() for key, data in texts.items() if isinstance(data, bytes)}
+        return {
+            key: data.decode(errors="replace")
+            for key, data in texts.items()
+            if isinstance(data, bytes)
+        }
 
     def write(self, key: str, content: str | bytes) -> None:
         """Replace an object in one atomic step."""
@@ -78,20 +97,74 @@ class Bucket:
         # It may have been this call all the same: its answer was lost, and the client tried again.
         return self.read(key) == content
 
+    def look(self, key: str) -> None:
+        """Remember what an object is now, for `swap`."""
+        with self._told("reading", key) as (files, root):
+            try:
+                self._seen[f"{self.uri}/{key}"] = _tag(files.info(f"{root}/{key}"))
+            except FileNotFoundError as error:
+                if _code(error) in NO_BUCKET:
+                    raise
+                self._seen[f"{self.uri}/{key}"] = None
+
+    def swap(self, key: str, content: str) -> None:
+        """Replace an object in one atomic step, if it still is what this process has looked at.
+
+        Raises TransientError when somebody else has written it since. Where no write can be made
+        conditional on what is there (other than in S3), it is looked at just before.
+        """
+        seen = f"{self.uri}/{key}"
+        if seen not in self._seen:
+            self.look(key)
+        tag = self._seen.pop(seen)
+        is_mine = self.create(key, content) if tag is None else self._swap(key, content, tag)
+        self.look(key)
+        if not is_mine or self.read(key) != content:
+            del self._seen[seen]
+            raise TransientError(
+                f"{self.uri}/{key} has been written by somebody else meanwhile",
+                expected="what was there when this process began with it",
+                fix="nothing: the next try looks again",
+            )
+
+    def _swap(self, key: str, content: str, tag: str) -> bool:
+        with self._told("writing", key) as (files, root):
+            path = f"{root}/{key}"
+            is_s3 = "s3" in files.protocol
+            try:
+                if is_s3 or _tag(files.info(path)) == tag:
+                    files.pipe_file(path, _bytes(content), **({"IfMatch": tag} if is_s3 else {}))
+                    return True
+            except OSError as error:
+                is_gone = isinstance(error, FileNotFoundError) and _code(error) not in NO_BUCKET
+                if not is_gone and _code(error) not in TAKEN:
+                    raise
+        return self.read(key) == content
+
     def sizes(self, prefix: str) -> dict[str, int]:
         """The objects below a prefix, by their key there, with their size in bytes; sorted."""
-        with self._told("listing", prefix) as (files, root):
-            found: Mapping[str, Any] = files.find(f"{root}/{prefix}", detail=True)
-        start = f"{root}/{prefix}/"
-        sizes = {key.removeprefix(start): int(facts["size"]) for key, facts in found.items()}
-        # Names become paths on this machine: none may lead out of a folder.
-        return {key: sizes[key] for key in sorted(sizes) if not {"", ".."} & set(key.split("/"))}
+        return {key: int(facts["size"]) for key, facts in self._listed(prefix).items()}
 
-    def upload(self, files_by_key: Mapping[str, Path]) -> None:
-        """Send files."""
-        with self._told("writing", next(iter(files_by_key), "")) as (files, root):
+    def tags(self, prefix: str) -> dict[str, str]:
+        """The same objects, with what changes whenever an object does."""
+        return {key: _tag(facts) for key, facts in self._listed(prefix).items()}
+
+    def _listed(self, prefix: str) -> dict[str, Mapping[str, Any]]:
+        with self._told("listing", prefix) as (files, root):
+            top = f"{root}/{prefix}".rstrip("/")
+            found: Mapping[str, Mapping[str, Any]] = files.find(top, detail=True)
+        below = {key.removeprefix(f"{top}/"): facts for key, facts in found.items()}
+        # Names become paths on this machine: none may lead out of a folder.
+        return {key: below[key] for key in sorted(below) if not {"", ".."} & set(key.split("/"))}
+
+    def upload(self, files_by_key: Mapping[str, Path], *, is_new: bool = False) -> None:
+        """Send files. With `is_new`, raises TransientError when one of them is there already."""
+        if not files_by_key:
+            return
+        with self._told("writing", next(iter(files_by_key))) as (files, root):
             local = [str(path) for path in files_by_key.values()]
-            files.put(local, [f"{root}/{key}" for key in files_by_key])
+            mode = {"mode": "create"} if is_new else {}
+            files.put(local, [f"{root}/{key}" for key in files_by_key], **mode)
 
     def download(self, files_by_key: Mapping[str, Path]) -> None:
         """Fetch files. Raises FileNotFoundError when one of them is no longer there."""
@@ -135,13 +208,16 @@ class Bucket:
             return ConfigError(f"{doing}: {text}", fix="install that package where this runs")
         if isinstance(error, ValueError) and "rotocol" in text:
             expected = "a folder, or a URI that fsspec knows, such as s3://bucket/prefix"
-            return ConfigError(f"{doing}: {text}", expected=expected, fix="mend PERENNIAL_STORE")
+            return ConfigError(f"{doing}: {text}", expected=expected, fix=f"mend {self._setting}")
         if _code(error) in NO_BUCKET:
-            fix = "make the bucket, or mend PERENNIAL_STORE"
+            fix = f"make the bucket, or mend {self._setting}"
             return ConfigError(f"{doing}: {text}", expected="a bucket that is there", fix=fix)
         if isinstance(error, PermissionError) or type(error).__name__ in UNKNOWN_TO_IT:
             fix = "look at AWS_ACCESS_KEY_ID, AWS_PROFILE and what this user may do"
             return ConfigError(f"{doing}: {text}", expected="credentials that may", fix=fix)
+        if isinstance(error, FileExistsError):
+            fix = "nothing: the next try begins anew"
+            return TransientError(f"{doing}: somebody else writes there: {text}", fix=fix)
         is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         fix = "make room in PERENNIAL_HOME" if is_full else "look whether the store is up"
         return TransientError(f"{doing}: {text}", fix=fix)
@@ -151,8 +227,24 @@ def _bytes(content: str | bytes) -> bytes:
     return content.encode() if isinstance(content, str) else content
 
 
+def _tag(facts: Mapping[str, Any]) -> str:
+    """S3 and Google call it ETag; others know when an object was written, and its size."""
+    known = facts.get("ETag") or facts.get("etag") or facts.get("mtime") or facts.get("created")
+    return str(known or facts["size"])
+
+
 def _code(error: BaseException) -> str:
     """What S3 calls an error; s3fs keeps it in the cause."""
     response = getattr(error.__cause__ or error, "response", None)
     found = response.get("Error", {}) if isinstance(response, dict) else {}
     return str(found.get("Code", ""))
+
+
+# A folder of this machine, or what stands for one in a bucket.
+Place = Path | Bucket
+
+
+def place_at(uri: str, setting: str) -> Place:
+    """The folder, or the bucket, that a setting names."""
+    folder = uri.removeprefix("file://")
+    return Bucket(uri, setting) if "://" in folder else Path(folder)

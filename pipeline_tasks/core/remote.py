@@ -79,6 +79,11 @@ class Remote:
             finally:
                 del self._held[pipeline]
 
+    def check_lock(self, pipeline: str) -> None:
+        """Raises TransientError when a lock held here is, or may be by now, somebody else's."""
+        if pipeline in self._held:
+            self._held[pipeline].check()
+
     def champion(self, pipeline: str) -> str | None:
         """The champion pointer's text."""
         names = list(self._bucket.sizes(f"{pipeline}/champion"))

@@ -14,8 +14,8 @@ BACKLOG = 4096
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; 1 when the port is taken or must not be opened."""
-    arguments = options.parse()
     try:
+        arguments = options.parse()
         tokens = options.tokens(arguments)
         listening = _listen(arguments)
     except ConfigError as error:

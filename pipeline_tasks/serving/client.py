@@ -114,6 +114,12 @@ class Client:
                 )
             time.sleep(POLL_SECONDS)
 
+    def on_trial(self, model: str) -> int | None:
+        """The version on trial, which answers some of the requests or shadows them."""
+        reply = self._send("GET", f"/perennial/models/{model}")
+        found = reply.json()["trial"] if reply.status_code == httpx.codes.OK else None
+        return int(found["version"]) if found else None
+
     def metrics(self) -> str:
         """What the server counts, as Prometheus' text."""
         return self._get("/monitoring/prometheus/metrics").text

@@ -95,6 +95,9 @@ class Metrics:
         written, dropped = self._log_counts()
         yield CounterMetricFamily("prediction_log_rows", "Rows logged.", value=written)
         yield CounterMetricFamily("prediction_log_dropped", "Rows not logged.", value=dropped)
+        if mirror := self._served.mirror:
+            what = "Times the models' bucket could not be followed."
+            yield CounterMetricFamily("perennial_mirror_failures", what, value=mirror.failures)
 
     def _ours(self) -> Iterator[Metric]:
         found = [({"model": m, "version": str(v)}, c) for (m, v), c in list(self._versions.items())]

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from pipeline_tasks.core.errors import ConfigError
-from pipeline_tasks.run import models_folder, store_uri
+from pipeline_tasks.run import models_at, models_folder, store_uri
 from pipeline_tasks.serving.access import is_loopback
 from pipeline_tasks.serving.gate import Limits
 from pipeline_tasks.serving.tokens import OWN, Tokens
@@ -24,7 +24,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--grpc-port", type=int, help="of the gRPC services, which are off without it"
     )
-    parser.add_argument("--models", type=Path, default=models_folder(), help="folder to watch")
+    parser.add_argument(
+        "--models", type=models_at, default=models_folder(), help="folder or URI to watch"
+    )
     parser.add_argument("--store", default=store_uri(), help="folder or URI, for the log")
     parser.add_argument(
         "--backend",

@@ -10,6 +10,7 @@ import os
 import resource
 import socket
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
     if arguments.grpc_port is not None:
         from pipeline_tasks.serving.grpc_server import protos  # noqa: F401  # before TensorFlow
     store = store_at(str(arguments.store), home())
-    versions = Versions(arguments.models, load=partial(load, backend=arguments.backend))
+    versions = _versions(arguments)
     service = Service(versions, store, deadline_seconds=arguments.limits.request_seconds)
     app = App(service, Labels(store))
     answers = (
@@ -116,6 +117,16 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
     sharing = Sharing(store, versions)
     server = Server(config, grpc=grpc, sharing=sharing, supervisor=arguments.supervisor)
     server.run(sockets=[listening])
+
+
+def _versions(arguments: argparse.Namespace) -> Versions:
+    loading = partial(load, backend=arguments.backend)
+    if isinstance(arguments.models, Path):
+        return Versions(arguments.models, load=loading)
+    from pipeline_tasks.serving.mirror import Mirror
+
+    mirror = Mirror(arguments.models, home())
+    return Versions(mirror.folder, load=loading, mirror=mirror)
 
 
 def _grpc(arguments: argparse.Namespace, service: Service, tokens: Tokens) -> GrpcServer | None:

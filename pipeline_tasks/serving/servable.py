@@ -180,13 +180,7 @@ class Servable:
         if present is None:
             return set(self.table.slots)
         usable = {number for number, path in present.items() if not self._is_refused(number, path)}
-        named = {desired.default, *desired.labels.values(), trial.version if trial else None}
-        by_policy = {
-            "latest": set(sorted(usable)[-desired.latest :]),
-            "all": usable,
-            "specific": usable & set(desired.specific),
-        }
-        return by_policy[desired.policy] | (usable & named)
+        return desired.model_copy(update={"trial": trial}).loaded(usable)
 
     def _is_refused(self, version: int, path: Path) -> bool:
         failed = self._failed.get(version)

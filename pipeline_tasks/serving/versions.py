@@ -8,11 +8,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pipeline_tasks.core.bucket import Place
 from pipeline_tasks.serving.failures import bad_request, not_found
 from pipeline_tasks.serving.model import Model, load
 from pipeline_tasks.serving.servable import Servable, State, Table
 from pipeline_tasks.serving.slot import Slot
+
+if TYPE_CHECKING:
+    from pipeline_tasks.serving.mirror import Mirror
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +27,15 @@ LOADS_AT_ONCE = 2
 
 
 class Versions:
-    """Watches `<folder>/<model>/<version>/`, and each model's desired state beside its versions."""
+    """Watches `<folder>/<model>/<version>/`, and each model's desired state beside its versions.
 
-    def __init__(self, folder: Path, *, load: Callable[..., Model] = load) -> None:
-        self.folder = folder
+    mirror: what fills the folder from a bucket, if that is where the models are.
+    """
+
+    def __init__(
+        self, folder: Path, *, load: Callable[..., Model] = load, mirror: Mirror | None = None
+    ) -> None:
+        self.folder, self.mirror = folder, mirror
         self._load = load
         self._servables: dict[str, Servable] = {}
         self._has_polled = threading.Event()
@@ -34,12 +44,16 @@ class Versions:
 
     def start(self) -> None:
         """Poll in a thread of its own until `stop`."""
+        if self.mirror:
+            self.mirror.start()
         threading.Thread(target=self._watch, name="versions", daemon=True).start()
 
     def stop(self) -> None:
         """End the thread after the poll under way."""
         self._is_stopped = True
         self._wake.set()
+        if self.mirror:
+            self.mirror.stop()
 
     def close(self) -> None:
         """Stop, and answer what is waiting."""
@@ -50,6 +64,7 @@ class Versions:
 
     def poll(self) -> None:
         """Look at the folders once; a model that cannot be looked at stops no other."""
+        is_filled = self.mirror is None or self.mirror.is_ready()
         for name in self._names():
             if name not in self._servables:
                 folder = self.folder / name
@@ -60,7 +75,8 @@ class Versions:
                 log.exception("looking at the versions of %s failed; trying again", name)
             if self._servables[name].is_gone():
                 del self._servables[name]
-        self._has_polled.set()
+        if is_filled:
+            self._has_polled.set()
 
     def adopt(self, model: Model) -> None:
         """Serve a model that was loaded elsewhere."""
@@ -107,6 +123,10 @@ class Versions:
         servable = self._servables.get(name)
         return dict(servable.states) if servable else {}
 
+    def source(self, name: str) -> Place:
+        """Where a model's desired state is written: its folder, or what that mirrors."""
+        return (self.mirror.bucket if self.mirror else self.folder) / name
+
     def is_known(self, name: str) -> bool:
         """The server has a folder of that name."""
         return name in self._servables
@@ -117,9 +137,14 @@ class Versions:
 
     def is_ready(self) -> bool:
         """Every model that has a version to serve has one that answers."""
-        return self._has_polled.is_set() and all(
-            servable.table.slots or not servable.states
-            for servable in list(self._servables.values())
+        is_filled = self.mirror is None or self.mirror.is_ready()
+        return (
+            is_filled
+            and self._has_polled.is_set()
+            and all(
+                servable.table.slots or not servable.states
+                for servable in list(self._servables.values())
+            )
         )
 
     def _labelled(self, table: Table, label: str) -> int:

@@ -20,6 +20,7 @@ from pipeline_tasks import (
     logged,
     logged_arrays,
     observations,
+    publishing,
     rows,
     service_facts,
 )
@@ -122,7 +123,7 @@ def _tell_servers(run: Run) -> None:
     target = run.config.target
     part = registry.part("targets", target.kind)
     folder = part.folder(registry.params("targets", target.kind, target.settings()), run)
-    if folder.is_dir():
+    if publishing.versions(folder):
         logged.write(folder, run.config.logged)
 
 

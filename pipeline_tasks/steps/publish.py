@@ -34,7 +34,7 @@ def publish(run: Run, exported: Ref, verified: Ref, model: Ref) -> Ref:
         beside = desired.beside(champion.version, version) if champion else None
         target.serve(beside or desired.settled(version))
         logged.write(target.folder, run.config.logged)
-        publishing.publish(source, target.folder)
+        target.publish(source)
         log.info("published version %s; waiting for the target to load it", version)
         try:
             target.rehearse(version, source)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline_tasks import desired, golden, models_config
+from pipeline_tasks.core.bucket import Place
 from pipeline_tasks.core.errors import DeploymentError
 from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.desired import Desired
@@ -29,8 +30,10 @@ class Params(Frozen):
     """
 
     timeout_seconds: float = Field(60, gt=0, description="From the folder's arrival to AVAILABLE.")
-    base_path: str = Field(
-        models_config.BASE_PATH, description="The models folder as TensorFlow Serving sees it."
+    base_path: str | None = Field(
+        None,
+        description="The models folder as TensorFlow Serving sees it; unless given, where "
+        "docker-compose.yaml has it (/models), or the bucket that PERENNIAL_MODELS names.",
     )
 
 
@@ -39,7 +42,7 @@ def address() -> str:
     return os.environ.get("PERENNIAL_TF_SERVING") or "http://127.0.0.1:8601"
 
 
-def folder(params: Params, run: Run) -> Path:
+def folder(params: Params, run: Run) -> Place:
     """Where the pipeline's version folders are."""
     return run.models / run.config.name
 
@@ -85,9 +88,9 @@ def confirm(params: Params, run: Run, version: int, exported: Path) -> None:
     golden.compare(expected, found, who=f"version {version} behind {address()}")
 
 
-def counters(params: Params, run: Run) -> str:
+def counters(params: Params, run: Run) -> dict[str, str]:
     """Nothing: its metrics do not say which version failed."""
-    return ""
+    return {}
 
 
 def _highest_available(states: dict[int, tuple[str, str]]) -> int:

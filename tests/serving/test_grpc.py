@@ -39,10 +39,11 @@ LABELS = {"stable": 123, "canary": 124}
 class Grpc:
     """A server and the public stubs that talk to it."""
 
-    def __init__(self, folder, *options: object, authority=None) -> None:
+    def __init__(self, folder, *options: object, authority=None, home=None) -> None:
         self.grpc_port = free_port()
         more = ["--grpc-port", self.grpc_port, *options]
-        self.server = Server(folder, options=more, authority=authority)
+        changes = {"PERENNIAL_HOME": str(home)} if home else {}
+        self.server = Server(folder, options=more, authority=authority, **changes)
         address = f"127.0.0.1:{self.grpc_port}"
         if authority:
             credentials = grpc.ssl_channel_credentials(authority.read_bytes())
@@ -313,10 +314,13 @@ def test_states_are_those_of_rest(served):
     refused(served.models.GetModelStatus, request, "NOT_FOUND", "Could not find any versions")
 
 
-def reload(served, text):
+def reload_request(text):
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    request = model_management_pb2.ReloadConfigRequest(config=config)
-    return served.models.HandleReloadConfigRequest(request, timeout=30)
+    return model_management_pb2.ReloadConfigRequest(config=config)
+
+
+def reload(served, text):
+    return served.models.HandleReloadConfigRequest(reload_request(text), timeout=30)
 
 
 def model_config(name, more="", base_path=None):

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline_tasks import desired as desired_state
-from pipeline_tasks.core.errors import ArtifactError
+from pipeline_tasks.core.bucket import Place
+from pipeline_tasks.core.errors import ArtifactError, TransientError
 from pipeline_tasks.desired import Desired
 from pipeline_tasks.serving.failures import Failure, bad_request
 from pipeline_tasks.serving.grpc_server.asked import answering, asked
@@ -63,13 +64,15 @@ class Management(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[m
         before = {name: _read(versions.folder / name) for name in wanted}
         try:
             for name, one in wanted.items():
-                await asyncio.to_thread(desired_state.write, versions.folder / name, one)
+                await asyncio.to_thread(desired_state.look, versions.source(name))
+                await asyncio.to_thread(desired_state.write, versions.source(name), one)
             await _in_force(versions, wanted, time.monotonic() + seconds * 0.9)
         except BaseException as error:
             for name, one in before.items():
-                await asyncio.to_thread(desired_state.write, versions.folder / name, one)
-            if isinstance(error, OSError):
-                message = f"the desired state cannot be written: {error.strerror}"
+                await asyncio.to_thread(desired_state.write, versions.source(name), one)
+            if isinstance(error, OSError | TransientError):
+                said = error.what if isinstance(error, TransientError) else error.strerror
+                message = f"the desired state cannot be written: {said}"
                 raise Failure(503, message) from error
             raise
         return model_management_pb2.ReloadConfigResponse()
@@ -97,8 +100,8 @@ def _wanted(request: Any, versions: Versions) -> dict[str, Desired]:
 
 
 def _desired(config: Any, versions: Versions) -> Desired:
-    folder = versions.folder / config.name
-    if config.base_path and Path(config.base_path).absolute() != folder.absolute():
+    folder = versions.source(config.name)
+    if config.base_path and not _is_same(config.base_path, folder):
         raise bad_request(
             f"the base_path of {config.name} is {config.base_path}; this server has it in {folder}"
         )
@@ -120,6 +123,12 @@ def _desired(config: Any, versions: Versions) -> Desired:
         return Desired(**_policy(config), labels=labels)
     except ValidationError as error:
         raise bad_request(f"{config.name}: {error.errors()[0]['msg']}") from None
+
+
+def _is_same(path: str, folder: Place) -> bool:
+    if isinstance(folder, Path):
+        return Path(path).absolute() == folder.absolute()
+    return path.rstrip("/") == folder.uri
 
 
 def _policy(config: Any) -> dict[str, Any]:
@@ -163,6 +172,8 @@ def _is_in_force(versions: Versions, name: str, wanted: Desired) -> bool:
     table, states = versions.table(name), versions.states_of(name)
     if table.desired != wanted or any(one.state in (START, LOADING) for one in states.values()):
         return False
+    if versions.mirror and not set(wanted.specific) <= set(states):
+        return False  # it is on its way here
     specific = [states[one] for one in wanted.specific if one in states]
     return dict(table.labels) == wanted.labels and all(
         one.state == AVAILABLE or one.error for one in specific
