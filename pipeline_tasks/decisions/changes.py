@@ -71,9 +71,7 @@ def _charted(errors: Errors, share: float) -> Errors:
             errors, watched=watched, steady=errors.blocks if is_steady else errors.steady
         )
     rose = f"chart: errors {share:.3f}, the average exceeds {errors.chart.threshold:.3f}"
-    return replace(
-        errors, known=(), chart=None, watched=None, changed=errors.steady, reason=rose
-    )
+    return replace(errors, known=(), chart=None, watched=None, changed=errors.steady, reason=rose)
 
 
 def _chart(errors: Errors) -> Ewma:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks.core.errors import ConfigError, DataError
 
@@ -122,7 +122,7 @@ def of_csv(
 
 
 def of_rows(
-    name: str, inputs: pd.DataFrame, labels: NDArray[np.int64], block_rows: int | None
+    name: str, inputs: pd.DataFrame, labels: NDArray[np.integer[Any]], block_rows: int | None
 ) -> Stream:
     """Rows in their order; those without a label (-1) are left out. Raises DataError if too few."""
     import numpy as np
@@ -144,7 +144,7 @@ def of_rows(
 
 
 def _numbers(name: str, inputs: pd.DataFrame, first: int) -> Matrix:
-    """Numbers as they are, missing ones as the first rows' median; what is few texts, as dummies."""
+    """Numbers, missing ones as the first rows' median; categories as a column for each value."""
     import numpy as np
     import pandas as pd
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -77,11 +78,12 @@ class Proven:
         if middle - changed >= rules.minimum_labelled // 2:
             starts.add(changed)
         ordered = sorted(starts)
-        right = [
-            int(_right(self.stream, _on(self.stream, start, middle), middle, last).sum())
+        found = {
+            start: _right(self.stream, _on(self.stream, start, middle), middle, last)
             for start in ordered
-        ]
-        best = ordered[right.index(max(right))]
+        }
+        usual = max(0, middle - self.rules.window)
+        best = max(ordered, key=lambda start: _lead(found[start], found[usual]))
         start = best if best in (0, changed) else best + choosing
         return Candidate(_on(self.stream, start, last), last)
 
@@ -106,6 +108,15 @@ def _on(stream: Stream, start: int, end: int) -> Model:
 def _right(stream: Stream, model: Model, start: int, end: int) -> NDArray[np.bool_]:
     answers: NDArray[np.bool_] = model.answer(stream.inputs[start:end]) == stream.labels[start:end]
     return answers
+
+
+def _lead(mine: NDArray[np.bool_], usual: NDArray[np.bool_]) -> float:
+    """Rows that a window gets right beyond the usual one's, less a standard error of that.
+
+    The rule of one standard error (Breiman and others, 1984) for a choice between many.
+    """
+    differing = int((mine != usual).sum())
+    return int(mine.sum()) - int(usual.sum()) - math.sqrt(differing)
 
 
 def _pair(mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Pair:
