@@ -34,23 +34,23 @@ class Errors:
 
 
 def look(errors: Errors, share: float) -> Errors:
-    """Go on with the next block. It is independent of which model answered: the level counts."""
-    window = adwin.watch(errors.adwin, [share])
-    has_risen = len(window.rises) > len(errors.adwin.rises)
-    new = replace(
-        errors,
-        blocks=errors.blocks + 1,
-        known=(*errors.known, share)[-MOST_BLOCKS:],
-        adwin=window,
-        reason="",
-    )
+    """Go on with the next block. It is independent of which model answered: the level counts.
+
+    After an alarm everything is learned anew, so that one change has one alarm.
+    """
+    watched = adwin.watch(errors.adwin, [share])
+    has_risen = len(watched.rises) > len(errors.adwin.rises)
+    known = (*errors.known, share)[-MOST_BLOCKS:]
+    new = replace(errors, blocks=errors.blocks + 1, known=known, adwin=watched, reason="")
     new = _charted(new, share)
-    if not has_risen:
+    if has_risen:
+        since = new.blocks - sum(bucket.rows for bucket in watched.buckets)
+        reason = f"ADWIN: errors have risen to {watched.mean:.3f} in {new.blocks - since} blocks"
+        reasons = "; ".join(filter(None, (new.reason, reason)))
+        new = replace(new, changed=max(since, new.changed or 0), reason=reasons)
+    if not new.reason:
         return new
-    since = new.blocks - sum(bucket.rows for bucket in window.buckets)
-    reason = f"ADWIN: errors have risen to {window.mean:.3f} in {new.blocks - since} blocks"
-    reasons = "; ".join(filter(None, (new.reason, reason)))
-    return replace(new, changed=max(since, new.changed or 0), reason=reasons)
+    return replace(new, known=(), adwin=Adwin(), chart=None, watched=None, steady=new.blocks)
 
 
 def redrawn(errors: Errors) -> Errors:
@@ -71,7 +71,7 @@ def _charted(errors: Errors, share: float) -> Errors:
             errors, watched=watched, steady=errors.blocks if is_steady else errors.steady
         )
     rose = f"chart: errors {share:.3f}, the average exceeds {errors.chart.threshold:.3f}"
-    return replace(errors, known=(), chart=None, watched=None, changed=errors.steady, reason=rose)
+    return replace(errors, changed=errors.steady, reason=rose)
 
 
 def _chart(errors: Errors) -> Ewma:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 BEFORE_ROWS, AFTER_ROWS, BEHIND = 2500, 500, 0.02
 PIECES, CERTAINTY_Z = 100, 1.96
 DPI, POINTS = 110, 60
-CAPTION = "recovered: rows after a change. triggered leads: in points, with a 95 % interval."
+CAPTION = (
+    "kappa: against the last label. recovered: rows after a change. lead: triggered's, in points"
+)
 
 Lives = Sequence[Life]
 
@@ -78,12 +80,10 @@ def lead(lives: Lives, others: Lives) -> tuple[float, float, float]:
     The interval is from the differences in 100 pieces of each stream, which are long enough to be
     nearly independent.
     """
-    import numpy as np
-
     pieces = [
         float(piece.mean())
         for mine, theirs in zip(lives, others, strict=True)
-        for piece in np.array_split(mine.right.astype(float) - theirs.right, PIECES)
+        for piece in _pieces(mine.right.astype(float) - theirs.right, PIECES)
     ]
     middle = statistics.mean(pieces)
     reach = CERTAINTY_Z * statistics.stdev(pieces) / math.sqrt(len(pieces))
@@ -119,14 +119,15 @@ def as_json(lives: Lives) -> dict[str, object]:
 
 def table(result: Mapping[str, object]) -> Table:
     """The result of `as_json` for a terminal."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     rows, days = result["rows"], result["block_rows"]
     title = f"{result['stream']}: {rows:,} rows, {days} a day"
-    shown = Table(title=title, caption=CAPTION)
+    shown = Table(title=title, caption=CAPTION, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
     shown.add_column("policy", no_wrap=True)
     for name in (
-        "accuracy", "kappa temp.", "trained", "promoted", "CPU s", "recovered", "triggered leads",
+        "accuracy", "kappa", "trained", "promoted", "CPU s", "recovered", "lead",
     ):  # fmt: skip
         shown.add_column(name, justify="right")
     policies = result["policies"]
@@ -189,10 +190,16 @@ def draw(lives: Lives, path: Path) -> None:
 def _over_time(life: Life) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     import numpy as np
 
-    pieces = np.array_split(life.right.astype(float), min(POINTS, len(life.right)))
+    pieces = _pieces(life.right.astype(float), POINTS)
     sizes = np.array([len(piece) for piece in pieces])
     middles = life.stream.first_rows + np.cumsum(sizes) - sizes / 2
     return middles, np.array([piece.mean() for piece in pieces])
+
+
+def _pieces(values: NDArray[np.float64], most: int) -> list[NDArray[np.float64]]:
+    import numpy as np
+
+    return np.array_split(values, max(2, min(most, len(values) // 10)))
 
 
 def _label(life: Life) -> str:
