@@ -128,19 +128,19 @@ def of_rows(
     import numpy as np
 
     known = labels >= 0
-    inputs, labels = inputs[known], np.asarray(labels[known], dtype=np.int64)
-    block = block_rows or max(LEAST_BLOCKS, len(labels) // BLOCKS)
-    first = max(FIRST_BLOCKS * block, min(2000, len(labels) // 20) // block * block)
-    if len(labels) < first + LEAST_BLOCKS * block:
+    inputs, codes = inputs[known], np.asarray(labels[known], dtype=np.int64)
+    block = block_rows or max(LEAST_BLOCKS, len(codes) // BLOCKS)
+    first = max(FIRST_BLOCKS * block, min(2000, len(codes) // 20) // block * block)
+    if len(codes) < first + LEAST_BLOCKS * block:
         raise DataError(
-            f"{name}: {len(labels)} labelled rows are too few to live through",
+            f"{name}: {len(codes)} labelled rows are too few to live through",
             expected=f"{first + LEAST_BLOCKS * block} at least: {first} for the first model and "
             f"{LEAST_BLOCKS} blocks of {block}",
             fix="take more rows, or smaller blocks by --block-rows",
         )
-    if len(np.unique(labels)) < 2:
+    if len(np.unique(codes)) < 2:
         raise DataError(f"{name}: all rows have the same label", expected="two classes at least")
-    return Stream(name, _numbers(name, inputs, first), labels, block, first)
+    return Stream(name, _numbers(name, inputs, first), codes, block, first)
 
 
 def _numbers(name: str, inputs: pd.DataFrame, first: int) -> Matrix:
