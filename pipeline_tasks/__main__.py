@@ -1,9 +1,14 @@
-"""The same loop without Airflow: python -m pipeline_tasks run | tune PIPELINE, check, list."""
+"""The same loop without Airflow: python -m pipeline_tasks run | tune | replay, check, list."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console
 
 from pipeline_tasks import config, inferring, loop, terminal
 from pipeline_tasks.core import clock
@@ -33,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     tune = commands.add_parser("tune", help="search better parameters for one pipeline")
     tune.add_argument("pipeline")
     tune.set_defaults(command=_tune)
+    _add_replay(commands)
     check = commands.add_parser("check", help="read every pipeline file and report every mistake")
     check.set_defaults(command=_check)
     reference = commands.add_parser("reference", help="everything a file may say, as Markdown")
@@ -45,6 +51,21 @@ def _arguments() -> argparse.Namespace:
     infer.add_argument("pipeline")
     infer.set_defaults(command=_infer_schema)
     return parser.parse_args()
+
+
+def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "live through a stream of labelled rows under several retraining policies"
+    replay = commands.add_parser("replay", help=text, description=text)
+    replay.add_argument("stream", help="electricity, sea, hyperplane, a .csv file, or a pipeline")
+    replay.add_argument("--policies", help="such as never,nightly,weekly,calendar,triggered")
+    replay.add_argument("--seeds", default="1", help="of generated streams, such as 1,2,3")
+    replay.add_argument("--out", type=Path, help="a folder for the figures in JSON and the chart")
+    replay.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    replay.add_argument("--data", type=Path, help="the CSV file of electricity")
+    replay.add_argument("--label", help="the label's column in a .csv file; the last one if none")
+    replay.add_argument("--block-rows", type=int, help="rows that are answered before their labels")
+    replay.add_argument("--window", type=int, help="newest rows that a calendar trains on")
+    replay.set_defaults(command=_replay)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -66,6 +87,31 @@ def _tune(arguments: argparse.Namespace) -> int:
     with terminal.shown():
         for _ in loop.tune(run):
             pass
+    return 0
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from pipeline_tasks.replay import asking, report, streams
+
+    names = arguments.policies
+    question = asking.Question(
+        stream=arguments.stream,
+        policies=tuple(names.split(",")) if names else asking.DEFAULT,
+        seeds=streams.check_seeds(arguments.seeds),
+        data=arguments.data,
+        label=arguments.label,
+        block_rows=arguments.block_rows,
+        window=arguments.window,
+    )
+    with nullcontext() if arguments.json else terminal.shown():
+        lives = list(asking.answered(question))
+    result = report.write(lives, arguments.out) if arguments.out else report.as_json(lives)
+    if arguments.json:
+        print(json.dumps(result))
+        return 0
+    Console().print(report.table(result))
+    if arguments.out:
+        print(f"{arguments.out}: {result['stream']}.json, {result['stream']}.png")
     return 0
 
 

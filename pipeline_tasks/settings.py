@@ -239,9 +239,10 @@ class Promotion(Frozen):
         "the number alone; proven_not_worse: refused unless the test says that the loss is within "
         "the margin.",
     )
-    on_recent: Literal["better", "proven_better"] = Field(
+    on_recent: Literal["better", "proven_better", "proven_not_worse"] = Field(
         "better",
-        description="On the latest labelled rows. proven_better: the paired test must say so.",
+        description="On the latest labelled rows. proven_better: the paired test must say so; "
+        "proven_not_worse: as on test rows.",
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="What a paired test calls proven.")
     minimum_rows: int = Field(30, ge=1, description="Held-out rows below which nothing is proven.")

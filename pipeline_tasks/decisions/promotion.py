@@ -180,6 +180,8 @@ def _against_champion(
 
 
 def _on_recent(rules: Promotion, judged: Judged, gain: float, scale: Scale) -> Check:
+    if rules.on_recent == "proven_not_worse":
+        return _not_worse(rules, judged, gain, scale)
     chance, test = chance_of_gain(judged.pair, higher_is_better=not scale.is_error)
     known = _chance_text(chance, test, "better")
     if rules.on_recent == "better":
@@ -192,13 +194,10 @@ def _on_test(rules: Promotion, judged: Judged, gain: float, scale: Scale) -> Che
     champion = judged.champion or 0.0
     margin = scale.margin(rules.margin, champion)
     may = f"it may be worse by {scale.margin_text(rules.margin, champion)}"
-    # McNemar's test knows no margin: whether a loss is an accident is asked of all of it.
-    tested = margin if rules.on_test == "proven_not_worse" else 0.0
-    chance, test = chance_of_gain(judged.pair, higher_is_better=not scale.is_error, margin=tested)
     if rules.on_test == "proven_not_worse":
-        known = _chance_text(chance, test, "within that")
-        is_proven = gain >= -margin and chance <= 1.0 - rules.confidence
-        return is_proven, f"{may}, which must be proven at {rules.confidence:.0%}{known}"
+        return _not_worse(rules, judged, gain, scale)
+    # McNemar's test knows no margin: whether a loss is an accident is asked of all of it.
+    chance, test = chance_of_gain(judged.pair, higher_is_better=not scale.is_error)
     worse, better = (1.0 - chance, test, "worse"), (chance, test, "better")
     known = _chance_text(*(better if gain > 0 else worse))
     if rules.on_test == "not_worse":
@@ -206,6 +205,16 @@ def _on_test(rules: Promotion, judged: Judged, gain: float, scale: Scale) -> Che
     is_worse = gain < -margin and not 1.0 - chance > 1.0 - rules.confidence
     is_passed = not is_worse and not math.isnan(gain)
     return is_passed, f"{may}, or more if that may be chance at {rules.confidence:.0%}{known}"
+
+
+def _not_worse(rules: Promotion, judged: Judged, gain: float, scale: Scale) -> Check:
+    champion = judged.champion or 0.0
+    margin = scale.margin(rules.margin, champion)
+    chance, test = chance_of_gain(judged.pair, higher_is_better=not scale.is_error, margin=margin)
+    known = _chance_text(chance, test, "within that")
+    is_proven = gain >= -margin and chance <= 1.0 - rules.confidence
+    may = f"it may be worse by {scale.margin_text(rules.margin, champion)}"
+    return is_proven, f"{may}, which must be proven at {rules.confidence:.0%}{known}"
 
 
 def _chance_text(chance: float, test: str, what: str) -> str:

@@ -136,6 +136,18 @@ def paired(judged: Judged, pair: Pair) -> Judged:
             Answer.YES,
             "paired bootstrap p 0",
         ),
+        (
+            {"on_recent": "proven_not_worse", "margin": 0.02},
+            {"test": WORSE, "recent": paired(Judged(60, 0.59, 0.6), Pair((-0.01, -0.01)))},
+            Answer.YES,
+            "it may be worse by 0.02, which must be proven at 95%",
+        ),
+        (
+            {"on_recent": "proven_not_worse", "margin": 0.02},
+            {"test": WORSE, "recent": paired(Judged(60, 0.59, 0.6), Pair((-0.05, 0.03)))},
+            Answer.NO,
+            "p 0.5 that it is within that",
+        ),
         ({}, {"test": WORSE, "recent": paired(Judged(60, 0.9, 0.6), GAIN)}, Answer.YES, "better"),
         # errors: lower is better
         (

@@ -1,0 +1,1 @@
+"""A stream of labelled rows, lived through again under one retraining policy after another."""
