@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT = 760, 250
+WIDE, NARROW, HEIGHT = 1160, 560, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 24, 30
 TICKS = 5
 
@@ -76,18 +76,19 @@ class Chart:
     marks: Sequence[Mark] = ()
     levels: Sequence[Level] = ()
     height: int = HEIGHT
-    legend: bool = field(default=True)
+    width: int = NARROW
+    has_legend: bool = True
 
     def svg(self) -> Markup:
         """The chart; where there is no point to draw, nothing."""
         if not any(line.points for line in self.lines):
             return Markup("")
         body = Markup("").join(self._parts())
-        keys = Markup("").join(self._keys()) if self.legend else Markup("")
+        keys = Markup("").join(self._keys()) if self.has_legend else Markup("")
         return Markup(
-            '<figure class="chart"><div class="scroll"><svg viewBox="0 0 {} {}" role="img" '
+            '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" viewBox="0 0 {} {}" role="img" '
             'aria-label="{}">{}</svg></div>{}</figure>'
-        ).format(WIDTH, self.height, self.title, body, keys)
+        ).format(min(self.width, 700), self.width, self.height, self.title, body, keys)
 
     def _keys(self) -> Iterator[Markup]:
         names = [(line.css, line.name) for line in self.lines if line.points]
@@ -99,7 +100,7 @@ class Chart:
         yield Markup("</figcaption>")
 
     def _parts(self) -> Iterator[Markup]:
-        xs = _scale([p.x for line in self.lines for p in line.points], self.x, LEFT, WIDTH - RIGHT)
+        xs = _scale([p.x for line in self.lines for p in line.points], self.x, LEFT, self.width - RIGHT)
         values = [
             value
             for line in self.lines
@@ -111,7 +112,7 @@ class Chart:
         yield from self._grid(xs, ys)
         for level in self.levels:
             yield Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                level.css, LEFT, WIDTH - RIGHT, _r(ys(level.y)), _r(ys(level.y))
+                level.css, LEFT, self.width - RIGHT, _r(ys(level.y)), _r(ys(level.y))
             )
         for mark in self.marks:
             if xs.first <= mark.x <= xs.last:
@@ -124,7 +125,7 @@ class Chart:
     def _grid(self, xs: Scale, ys: Scale) -> Iterator[Markup]:
         for value in _ticks(ys.first, ys.last):
             yield Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                LEFT, WIDTH - RIGHT, _r(ys(value)), _r(ys(value))
+                LEFT, self.width - RIGHT, _r(ys(value)), _r(ys(value))
             )
             yield Markup('<text class="tick end" x="{}" y="{}">{}</text>').format(
                 LEFT - 7, _r(ys(value) + 4), self.y.tick(value)
@@ -209,13 +210,13 @@ def overlay(
 ) -> Markup:
     """Two distributions over the same cells, as bars side by side. Shares, each adding up to 1."""
     top = max([*reference, *current, 1e-9])
-    wide = (WIDTH - LEFT - RIGHT) / max(1, len(names))
+    wide = (WIDE - LEFT - RIGHT) / max(1, len(names))
     base, parts = HEIGHT - BOTTOM, []
     for value in _ticks(0, top):
         y = base - value / top * (base - TOP)
         parts.append(
             Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                LEFT, WIDTH - RIGHT, _r(y), _r(y)
+                LEFT, WIDE - RIGHT, _r(y), _r(y)
             )
         )
         parts.append(
@@ -250,6 +251,6 @@ def overlay(
         for css in ("reference", "current")
     )
     return Markup(
-        '<figure class="chart"><div class="scroll"><svg viewBox="0 0 {} {}" role="img" '
+        '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" viewBox="0 0 {} {}" role="img" '
         'aria-label="{}">{}</svg></div><figcaption>{}</figcaption></figure>'
-    ).format(WIDTH, HEIGHT, escape(title), Markup("").join(parts), keys)
+    ).format(700, WIDE, HEIGHT, escape(title), Markup("").join(parts), keys)

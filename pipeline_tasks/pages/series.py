@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import RETRAINING
 from pipeline_tasks.core.values import Answer, HistoryEntry
-from pipeline_tasks.pages.charts import Axis, Chart, Level, Line, Mark, Point
+from pipeline_tasks.pages.charts import WIDE, Axis, Chart, Level, Line, Mark, Point
 from pipeline_tasks.pages.quality import Limit
 from pipeline_tasks.pages.reading import Estimate, Look
 
@@ -27,7 +27,11 @@ def when(looks: Sequence[Look]) -> Axis:
     """Time, in UTC, as fine as the looks are apart."""
     span = moment(looks[-1].at) - moment(looks[0].at) if len(looks) > 1 else 0.0
     style = "%b %d" if span > 3 * DAY_SECONDS else "%H:%M" if span > 600 else "%H:%M:%S"
-    return Axis("", lambda value: datetime.fromtimestamp(value, clock.now().tzinfo).strftime(style))
+
+    def tick(value: float) -> str:
+        return datetime.fromtimestamp(value, UTC).strftime(style)
+
+    return Axis("", tick, moment(looks[0].at), moment(looks[-1].at))
 
 
 def marks(history: Sequence[HistoryEntry]) -> list[Mark]:
@@ -71,6 +75,7 @@ def quality(
         ],
         marks(history),
         levels,
+        width=WIDE,
     ).svg()
 
 

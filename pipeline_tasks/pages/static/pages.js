@@ -79,8 +79,7 @@
   }
 
   function answer(form, content) {
-    const place = form.querySelector("output") || document.querySelector("#answer");
-    place.innerHTML = content;
+    form.querySelector("output").innerHTML = content; // escaped by the server
   }
 
   function pads() {
@@ -110,7 +109,24 @@
       pad.addEventListener("pointerup", () => (last = null));
       const clear = pad.parentElement.querySelector("[data-clear]");
       clear.addEventListener("click", () => context.fillRect(0, 0, pad.width, pad.height));
+      const example = pad.parentElement.querySelector("[data-example]:not(canvas)");
+      if (example) example.addEventListener("click", () => paint(pad, context));
     }
+  }
+
+  function paint(pad, context) {
+    const rows = JSON.parse(pad.dataset.example);
+    const [least, most] = [Number(pad.dataset.least), Number(pad.dataset.most)];
+    const [high, wide] = [pad.height / rows.length, pad.width / rows[0].length];
+    rows.forEach((row, y) =>
+      row.forEach((cell, x) => {
+        const value = Array.isArray(cell) ? cell[0] : cell;
+        const grey = Math.round((255 * (value - least)) / (most - least));
+        context.fillStyle = `rgb(${grey},${grey},${grey})`;
+        context.fillRect(x * wide, y * high, wide + 1, high + 1);
+      }),
+    );
+    context.fillStyle = "#000";
   }
 
   // The pad in as many cells as the model's image has, each from its least to its greatest value.

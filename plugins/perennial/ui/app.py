@@ -10,7 +10,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
-from perennial.ui import access, actions, places
+from perennial.ui import access, actions, looking, places
 from perennial.ui.scheduler import Scheduler
 from perennial.ui.shown import Shown, configs, show, failed, wanted
 from pipeline_tasks.pages import overview, rendering
@@ -38,6 +38,7 @@ def pages() -> FastAPI:
         dependencies=[Depends(get_user)],
     )
     app.include_router(router)
+    app.include_router(looking.router)
     app.include_router(actions.router)
     app.add_exception_handler(HTTPException, failed)
 

@@ -52,7 +52,7 @@ class Scheduler:
         found = self.ask("POST", "/dags/~/dagRuns/list", json=body)["dag_runs"]
         runs: dict[str, list[RunSeen]] = {}
         for one in found:
-            runs.setdefault(one["dag_id"], []).append(_run(one))
+            runs.setdefault(one["dag_id"], []).append(run_seen(one))
         return {
             name: _activity(
                 name,
@@ -118,7 +118,7 @@ class Scheduler:
         if dag not in dags:
             return []
         params = {"order_by": "-run_after", "limit": limit}
-        return [_run(one) for one in self.ask("GET", f"/dags/{dag}/dagRuns", params=params)["dag_runs"]]
+        return [run_seen(one) for one in self.ask("GET", f"/dags/{dag}/dagRuns", params=params)["dag_runs"]]
 
     def _questions(self, name: str | None = None) -> list[Question]:
         dag = f"{name}__train" if name else "~"
@@ -150,7 +150,8 @@ def _activity(
     )
 
 
-def _run(one: Mapping[str, Any]) -> RunSeen:
+def run_seen(one: Mapping[str, Any]) -> RunSeen:
+    """One of Airflow's runs."""
     conf = one.get("conf") or {}
     return RunSeen(
         id=one["dag_run_id"],
