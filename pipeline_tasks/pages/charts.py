@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-WIDE, NARROW, HEIGHT = 1160, 560, 260
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 24, 30
+WIDE, NARROW, HEIGHT = 1160, 430, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 24, 30
+LABEL = 16
 TICKS = 5
 
 
@@ -88,7 +89,7 @@ class Chart:
         return Markup(
             '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" viewBox="0 0 {} {}" role="img" '
             'aria-label="{}">{}</svg></div>{}</figure>'
-        ).format(min(self.width, 700), self.width, self.height, self.title, body, keys)
+        ).format(min(self.width, 640) if self.width > NARROW else 300, self.width, self.height, self.title, body, keys)
 
     def _keys(self) -> Iterator[Markup]:
         names = [(line.css, line.name) for line in self.lines if line.points]
@@ -108,7 +109,7 @@ class Chart:
             for value in (p.y, p.low, p.high)
             if value is not None
         ] + [level.y for level in self.levels]
-        ys = _scale(values, self.y, self.height - BOTTOM, TOP, margin=0.06)
+        ys = _scale(values, self.y, _bottom(self), TOP, margin=0.06)
         yield from self._grid(xs, ys)
         for level in self.levels:
             yield Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
@@ -138,6 +139,9 @@ class Chart:
                 anchor, _r(xs(value)), _bottom(self) + 18, self.x.tick(value)
             )
         yield Markup('<text class="tick" x="4" y="11">{}</text>').format(self.y.label)
+        yield Markup('<text class="tick middle" x="{}" y="{}">{}</text>').format(
+            (LEFT + self.width - RIGHT) // 2, self.height - 4, self.x.label
+        )
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ def _drawn(line: Line, xs: Scale, ys: Scale) -> Iterator[Markup]:
 
 
 def _bottom(chart: Chart) -> int:
-    return chart.height - BOTTOM
+    return chart.height - BOTTOM - (LABEL if chart.x.label else 0)
 
 
 def _r(value: float) -> str:
@@ -253,4 +257,4 @@ def overlay(
     return Markup(
         '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" viewBox="0 0 {} {}" role="img" '
         'aria-label="{}">{}</svg></div><figcaption>{}</figcaption></figure>'
-    ).format(700, WIDE, HEIGHT, escape(title), Markup("").join(parts), keys)
+    ).format(640, WIDE, HEIGHT, escape(title), Markup("").join(parts), keys)

@@ -15,6 +15,13 @@ from pipeline_tasks.pages.stages import summary_of
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
+BEGINNINGS = {
+    "operator_triggered": "the loop itself",
+    "scheduled": "the schedule",
+    "asset_triggered": "new data",
+    "manual": "a person",
+    "backfill": "a backfill",
+}
 SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -36,6 +43,7 @@ def environment() -> Environment:
         "size": size,
         "seconds": seconds,
         "summary": summary_of,
+        "person": person,
         "path": lambda text: quote(str(text), safe=""),
     }
     return found
@@ -105,6 +113,15 @@ def seconds(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {int(value % 60)} s"
+
+
+def person(by: str) -> str:
+    """Who did it; what Airflow calls the ways in which a run begins, in words.
+
+    >>> person("operator_triggered"), person("ana")
+    ('the loop itself', 'ana')
+    """
+    return BEGINNINGS.get(by, by)
 
 
 def size(value: float | None) -> str:

@@ -13,6 +13,7 @@ from pipeline_tasks import variants
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.artifact import Manifest
 from pipeline_tasks.core.errors import ArtifactError
+from pipeline_tasks.core.store import RETRAINING
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
 from pipeline_tasks.pages import curves
 from pipeline_tasks.pages.reading import Files, Journals, manifest
@@ -35,6 +36,7 @@ class VersionPage:
     card: Markup | None
     lineage: Sequence[tuple[str, Ref, Manifest | None]]
     parameters: Mapping[str, str]
+    cause: HistoryEntry | None
     events: Sequence[HistoryEntry]
     neighbours: Sequence[int]
 
@@ -92,9 +94,18 @@ def version_page(
         card=_card(files, deployment),
         lineage=lineage,
         parameters=dict(_parameters(lineage)),
+        cause=_cause(history, version),
         events=[one for one in history if number in (one.version, one.previous_version)],
         neighbours=[one for one in numbers if one != number],
     )
+
+
+def _cause(history: Sequence[HistoryEntry], version: Champion) -> HistoryEntry | None:
+    """The decision to train again that the version came of, if an alarm began it."""
+    for entry in reversed(history):
+        if entry.event == RETRAINING and version.run == f"retrain__{entry.episode}":
+            return entry
+    return None
 
 
 def _lineage(journals: Journals, version: Champion) -> Iterator[tuple[str, Ref, Manifest | None]]:

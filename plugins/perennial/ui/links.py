@@ -11,7 +11,6 @@ from perennial.ui import places
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
-    from airflow.sdk.types import RuntimeTaskInstanceProtocol  # noqa: F401
 
 VERSIONED, JUDGED = ("deploy", "bake"), ("monitor", "collect")
 
@@ -25,8 +24,7 @@ class ModelPage(BaseOperatorLink):
         """The page's address; called when the task ends."""
         pipeline = operator.pipeline["name"]  # type: ignore[attr-defined]
         step = operator.step  # type: ignore[attr-defined]
-        left = getattr(operator, "left", None) or {}
-        version = (left.get("summary") or {}).get("version")
+        version = operator.left.get("version")  # type: ignore[attr-defined]
         if step in VERSIONED and isinstance(version, int):
             path = places.version(pipeline, version)
         elif step in JUDGED:
