@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -22,10 +22,11 @@ class PerennialPlugin(AirflowPlugin):
     """The entry "Models" in the navigation, a tab on each DAG and run, and what they show."""
 
     name = "perennial"
-    fastapi_apps: ClassVar[list[Any]] = [
+    # Airflow declares these as plain lists of the class.
+    fastapi_apps = [  # noqa: RUF012
         {"app": Pages(), "url_prefix": PREFIX, "name": "Perennial's pages"}
     ]
-    external_views: ClassVar[list[Any]] = [
+    external_views = [  # noqa: RUF012
         {
             "name": "Models",
             "href": f"{PREFIX}/",

@@ -38,6 +38,11 @@ class Question:
     since: str
 
     @property
+    def kind(self) -> str:
+        """Of which kind the run is: train or retrain."""
+        return self.dag.rpartition("__")[2]
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """The verdict's reasons: the body's list, without its marks."""
         lines = [line.strip() for line in self.body.splitlines()]

@@ -87,9 +87,9 @@ class Chart:
         body = Markup("").join(self._parts())
         keys = Markup("").join(self._keys()) if self.has_legend else Markup("")
         return Markup(
-            '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" viewBox="0 0 {} {}" role="img" '
-            'aria-label="{}">{}</svg></div>{}</figure>'
-        ).format(min(self.width, 640) if self.width > NARROW else 300, self.width, self.height, self.title, body, keys)
+            '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" '
+            'viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div>{}</figure>'
+        ).format(_least(self.width), self.width, self.height, self.title, body, keys)
 
     def _keys(self) -> Iterator[Markup]:
         names = [(line.css, line.name) for line in self.lines if line.points]
@@ -101,7 +101,9 @@ class Chart:
         yield Markup("</figcaption>")
 
     def _parts(self) -> Iterator[Markup]:
-        xs = _scale([p.x for line in self.lines for p in line.points], self.x, LEFT, self.width - RIGHT)
+        xs = _scale(
+            [p.x for line in self.lines for p in line.points], self.x, LEFT, self.width - RIGHT
+        )
         values = [
             value
             for line in self.lines
@@ -196,9 +198,14 @@ def _drawn(line: Line, xs: Scale, ys: Scale) -> Iterator[Markup]:
     at = " ".join(f"{_r(xs(p.x))},{_r(ys(p.y))}" for p in line.points)
     yield Markup('<polyline class="line {}" points="{}"/>').format(line.css, at)
     for p in line.points if line.dots else ():
-        yield Markup('<circle class="dot {}" cx="{}" cy="{}" r="3"><title>{}</title></circle>').format(
-            line.css, _r(xs(p.x)), _r(ys(p.y)), p.tip
-        )
+        yield Markup(
+            '<circle class="dot {}" cx="{}" cy="{}" r="3"><title>{}</title></circle>'
+        ).format(line.css, _r(xs(p.x)), _r(ys(p.y)), p.tip)
+
+
+def _least(width: int) -> int:
+    """In pixels, below which a chart is scrolled rather than made smaller."""
+    return 640 if width > NARROW else 300
 
 
 def _bottom(chart: Chart) -> int:
@@ -255,6 +262,7 @@ def overlay(
         for css in ("reference", "current")
     )
     return Markup(
-        '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" viewBox="0 0 {} {}" role="img" '
-        'aria-label="{}">{}</svg></div><figcaption>{}</figcaption></figure>'
-    ).format(640, WIDE, HEIGHT, escape(title), Markup("").join(parts), keys)
+        '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" '
+        'viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div>'
+        "<figcaption>{}</figcaption></figure>"
+    ).format(_least(WIDE), WIDE, HEIGHT, escape(title), Markup("").join(parts), keys)

@@ -77,12 +77,14 @@ def findings_of(files: Files, look: Look) -> list[Finding]:
 
 def _finding(one: Mapping[str, Any]) -> Finding:
     aspect = one.get("aspect", "values")
-    name = one["feature"] if aspect == "values" else f"{one['feature']} {aspect}"
+    name = one.get("name") or (
+        one["feature"] if aspect == "values" else f"{one['feature']} {aspect}"
+    )
     is_drift = bool(one["is_drift"]) if "is_drift" in one else _is_drift(one)
     return Finding(
         name=name,
         test=one.get("test") or "block bootstrap of the reference",
-        rows=one["rows"],
+        rows=one.get("rows", 0),
         effect=one["effect"],
         floor=one.get("floor"),
         is_enough=one.get("is_enough", True),

@@ -62,4 +62,3 @@ def _row(journals: Journals, files: Files, config: PipelineConfig, activity: Act
         latency_p99_ms=look.latency_ms.get("p99") if look else None,
         activity=activity,
     )
-

@@ -91,7 +91,7 @@ def pipeline_page(
     files: Files,
     config: PipelineConfig,
     activity: Activity,
-    asked: Asked = Asked(),  # noqa: B008 (frozen)
+    asked: Asked = Asked(),
     tasks: Tasks | None = None,
 ) -> PipelinePage:
     """Gather it. tasks: the newest training run's, by id, with their state."""

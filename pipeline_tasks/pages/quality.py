@@ -95,8 +95,10 @@ def _promoted(
 
 def drifted(files: Files, look: Look) -> tuple[int, int] | None:
     """How many features have drifted, of how many that were compared."""
+    if look.drifted is not None:
+        return look.drifted
     findings = report_of(files, look).get("drift") or []
-    return (sum(bool(one.get("is_drift")) for one in findings), len(findings)) or None
+    return (sum(bool(one.get("is_drift")) for one in findings), len(findings)) if findings else None
 
 
 def _number(value: object) -> float | None:

@@ -35,7 +35,8 @@ class Estimate:
 class Look:
     """One look at production: a monitoring record with the numbers that a page shows.
 
-    drift: the largest effect among the features, in units of its own floor where that is known.
+    drifted: how many features have drifted, of how many that were compared; None where the record
+    does not say.
     """
 
     id: str
@@ -54,7 +55,7 @@ class Look:
     errors: int | None
     quality: Estimate | None
     estimated: Estimate | None
-    drift: float | None
+    drifted: tuple[int, int] | None
 
 
 class Lines(Generic[Parsed]):
@@ -118,13 +119,18 @@ def _look(line: str) -> Look:
         errors=numbers.get("errors"),
         quality=_estimate(numbers, "quality", "labelled"),
         estimated=_estimate(numbers, "estimated", "predictions"),
-        drift=numbers.get("largest_drift"),
+        drifted=_pair(numbers, "drifted", "compared"),
     )
 
 
 def _latencies(numbers: Mapping[str, Any]) -> dict[str, float]:
     keys = {share: f"latency_{share}_ms" for share in ("p50", "p95", "p99")}
     return {share: numbers[key] for share, key in keys.items() if numbers.get(key) is not None}
+
+
+def _pair(numbers: Mapping[str, Any], part: str, whole: str) -> tuple[int, int] | None:
+    found = numbers.get(part), numbers.get(whole)
+    return (found[0], found[1]) if None not in found else None  # type: ignore[return-value]
 
 
 def _estimate(numbers: Mapping[str, Any], name: str, rows: str) -> Estimate | None:

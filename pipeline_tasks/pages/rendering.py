@@ -57,7 +57,7 @@ def render(template: str, **values: object) -> str:
 def at(text: str | datetime | None) -> Markup:
     """A moment in UTC; the page's script shows it in the reader's zone."""
     if not text:
-        return Markup("–")
+        return Markup("-")
     moment = clock.parse(text) if isinstance(text, str) else text
     return Markup('<time datetime="{}">{}</time>').format(
         clock.text(moment), f"{moment:%Y-%m-%d %H:%M} UTC"
@@ -67,7 +67,7 @@ def at(text: str | datetime | None) -> Markup:
 def age(text: str | None) -> str:
     """How long ago, or how soon, in one unit."""
     if not text:
-        return "–"
+        return "-"
     passed = clock.now() - clock.parse(text)
     if passed < timedelta(0):
         return f"in {_long(-passed)}"
@@ -91,10 +91,10 @@ def _long(passed: timedelta) -> str:
 def number(value: object) -> str:
     """
     >>> number(0.97752), number(12345), number(None)
-    ('0.9775', '12,345', '–')
+    ('0.9775', '12,345', '-')
     """
     if isinstance(value, bool) or value is None:
-        return "–" if value is None else str(value)
+        return "-" if value is None else str(value)
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -102,7 +102,7 @@ def number(value: object) -> str:
 
 def share(value: float | None) -> str:
     """A share of one in percent."""
-    return "–" if value is None else f"{value:.1%}".replace("%", " %")
+    return "-" if value is None else f"{value:.1%}".replace("%", " %")
 
 
 def seconds(value: float | None) -> str:
@@ -111,7 +111,7 @@ def seconds(value: float | None) -> str:
     ('1 min 15 s', '3.2 s')
     """
     if value is None:
-        return "–"
+        return "-"
     return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {int(value % 60)} s"
 
 
@@ -130,7 +130,7 @@ def size(value: float | None) -> str:
     '73.6 kB'
     """
     if value is None:
-        return "–"
+        return "-"
     for least, unit in SIZES:
         if value >= least:
             return f"{value / least:.1f} {unit}"

@@ -50,7 +50,7 @@ class StepSeen:
 class Progress:
     """Training under way. seconds_left: at most, if every remaining epoch is needed."""
 
-    curves: Mapping[str, Any]
+    curves: Mapping[str, list[float]]
     epochs: int
 
     @property
@@ -121,9 +121,7 @@ def run_page(
     )
 
 
-def progress(
-    store: Store, config: PipelineConfig, run: str, epochs: int | None
-) -> Progress | None:
+def progress(store: Store, config: PipelineConfig, run: str, epochs: int | None) -> Progress | None:
     """Where training stands, from its newest checkpoint, if this machine can see one."""
     folder = store.root / safe_name(config.name) / "scratch" / safe_name(run) / "train"
     newest = max(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime, default=None)

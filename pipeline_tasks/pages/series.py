@@ -41,7 +41,8 @@ def marks(history: Sequence[HistoryEntry]) -> list[Mark]:
         at = moment(entry.at)
         if entry.event in ("promotion", "rollback"):
             css = "mark-version" if entry.event == "promotion" else "mark-rollback"
-            found.append(Mark(at, f"{entry.event} of version {entry.version}, {entry.at[:16]}", css))
+            text = f"{entry.event} of version {entry.version}, {entry.at[:16]}"
+            found.append(Mark(at, text, css))
         elif entry.event == RETRAINING and entry.answer is Answer.YES:
             found.append(Mark(at, f"retraining decided, {entry.at[:16]}", "mark-retrain"))
     return found
@@ -94,23 +95,29 @@ def service(looks: Sequence[Look], latency_limit: float, memory_limit: float) ->
     """Latency, errors and memory."""
     if not looks:
         return []
-    latency = [
-        Line(share, f"share-{share}", _points(looks, lambda one, s=share: one.latency_ms.get(s), "ms"))
-        for share in ("p50", "p95", "p99")
-    ]
+    latency = [_latency(looks, share) for share in ("p50", "p95", "p99")]
     top = max([p.y for line in latency for p in line.points], default=0.0)
     near = [Level(latency_limit, f"limit {latency_limit:g} ms")] if top > latency_limit / 4 else []
     memory = Line("memory", "realised", _points(looks, lambda one: one.memory_mb, "MB"))
     highest = max([p.y for p in memory.points], default=0.0)
     full = [Level(memory_limit, f"limit {memory_limit:g} MB")] if highest > memory_limit / 4 else []
     errors = Line("failed requests", "bad-line", _points(looks, lambda one: one.errors, "failed"))
-    sent = Line("predictions", "realised", _points(looks, lambda one: one.predictions, "predictions"))
+    sent = Line(
+        "predictions", "realised", _points(looks, lambda one: one.predictions, "predictions")
+    )
     axis = when(looks)
     return [
         Chart("Latency over time", axis, Axis("ms", first=0), latency, (), near, 190).svg(),
         Chart("Requests over time", axis, Axis("rows", first=0), [sent, errors], height=190).svg(),
-        Chart("Memory of the server over time", axis, Axis("MB", first=0), [memory], (), full, 190).svg(),
+        Chart(
+            "Memory of the server over time", axis, Axis("MB", first=0), [memory], (), full, 190
+        ).svg(),
     ]
+
+
+def _latency(looks: Sequence[Look], share: str) -> Line:
+    points = _points(looks, lambda one: one.latency_ms.get(share), "ms")
+    return Line(share, f"share-{share}", points)
 
 
 def _points(

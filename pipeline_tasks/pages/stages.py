@@ -16,6 +16,8 @@ STEPS = {
     "gate": ("gate",),
     "release": ("export", "verify", "publish", "deploy", "bake"),
 }
+TRIALS = ("canary", "shadow")
+MOST_NUMBERS = 6
 Tasks = Mapping[str, str]
 
 
@@ -35,7 +37,7 @@ def stages(
     activity: Activity,
     tasks: Tasks,
 ) -> list[Stage]:
-    """From data to the decision to train again. tasks: the newest run's, by id, with their state."""
+    """From data to the decision to train again. tasks: the newest run's states, by id."""
     return [
         *_of_training(champion, activity, tasks),
         _production(champion, looks),
@@ -44,15 +46,13 @@ def stages(
     ]
 
 
-def _of_training(
-    champion: Champion | None, activity: Activity, tasks: Tasks
-) -> Iterator[Stage]:
+def _of_training(champion: Champion | None, activity: Activity, tasks: Tasks) -> Iterator[Stage]:
     texts = _texts(champion)
     for name, steps in STEPS.items():
         found = [tasks[step] for step in steps if step in tasks]
         # Trials of a release have names of their own.
         if name == "release":
-            found += [state for task, state in tasks.items() if task.startswith(("canary", "shadow"))]
+            found += [state for task, state in tasks.items() if task.startswith(TRIALS)]
         state = _state(found, is_asked=name == "gate" and bool(activity.questions))
         if not found and champion is not None:
             state = "good"
@@ -109,16 +109,16 @@ def _retraining(history: Sequence[HistoryEntry]) -> Stage:
     if not made:
         return Stage("retraining", "none", "no alarm has called for it")
     answer = made[-1].answer
-    words = {"yes": "decided to train again", "no": "decided against it"}
+    words = {"yes": "decided to train again", "no": "decided against it", "ask": "asked a person"}
     text = words.get(answer.value if answer else "", "not enough data to decide")
     return Stage("retraining", "good" if answer and answer.value == "yes" else "skipped", text)
 
 
 def summary_of(ref: Ref) -> str:
     """An artifact's numbers in one line."""
-    items = (
-        f"{key.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
+    items = [
+        f"{key.replace('_', ' ')} {f'{value:.4g}' if isinstance(value, float) else value}"
         for key, value in ref.summary.items()
         if key not in ("reasons", "answer") and value not in (None, "")
-    )
-    return ", ".join(list(items)[:6])
+    ]
+    return ", ".join(items[:MOST_NUMBERS])

@@ -13,8 +13,8 @@ from pipeline_tasks import golden
 from pipeline_tasks.core.errors import PipelineError
 from pipeline_tasks.core.store import Store, read_manifest
 from pipeline_tasks.core.values import Champion
-from pipeline_tasks.settings import Column
 from pipeline_tasks.serving.client import Client
+from pipeline_tasks.settings import Column
 
 MOST_SHOWN = 10
 WAIT_SECONDS = 15
@@ -87,9 +87,7 @@ def _range(column: Column) -> str:
     return " ".join(words)
 
 
-def ask(
-    url: str, name: str, instance: Mapping[str, JsonValue], classes: Sequence[object]
-) -> Said:
+def ask(url: str, name: str, instance: Mapping[str, JsonValue], classes: Sequence[object]) -> Said:
     """One row's answer; what is in the way is in it, for a person. classes: the label's."""
     began = time.monotonic()
     try:

@@ -187,13 +187,13 @@ def differences(left: VersionPage, right: VersionPage) -> dict[str, list[Differe
             metrics.append(Difference(f"{kind} on {split} rows", a, b, is_better))
     names = dict.fromkeys([*left.parameters, *right.parameters])
     settings = [
-        Difference(name, left.parameters.get(name, "–"), right.parameters.get(name, "–"))
+        Difference(name, left.parameters.get(name, "-"), right.parameters.get(name, "-"))
         for name in names
         if left.parameters.get(name) != right.parameters.get(name)
     ]
     digests = dict(left.digests), dict(right.digests)
     data = [
-        Difference(name, digests[0].get(name, "–"), digests[1].get(name, "–"))
+        Difference(name, digests[0].get(name, "-"), digests[1].get(name, "-"))
         for name in digests[0]
         if digests[0].get(name) != digests[1].get(name)
     ]

@@ -88,9 +88,7 @@ def snooze(
     return _back(request, places.pipeline(name), "snoozed")
 
 
-def _asked(
-    request: Request, user: BaseUser, name: str, reason: str
-) -> tuple[PipelineConfig, str]:
+def _asked(request: Request, user: BaseUser, name: str, reason: str) -> tuple[PipelineConfig, str]:
     """The pipeline and the reason. Raises an HTTPException when either will not do."""
     config = wanted(request, user, name)
     access.require(request, user, name, "POST")

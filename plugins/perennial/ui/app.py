@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import cache
-from typing import Annotated, Any
+from typing import Any
 
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
@@ -12,7 +11,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 
 from perennial.ui import access, actions, looking, places
 from perennial.ui.scheduler import Scheduler
-from perennial.ui.shown import Shown, configs, show, failed, wanted
+from perennial.ui.shown import Shown, configs, failed, show, wanted
 from pipeline_tasks.pages import overview, rendering
 from pipeline_tasks.pages.pipeline import SPANS, Asked, pipeline_page
 
@@ -87,10 +86,11 @@ def pipeline(
     scheduler = Scheduler(request)
     activity = scheduler.activity(name, may_act=access.may(request, user, name, "POST"))
     last = activity.last_run
-    tasks = {one["task_id"]: one["state"] or "" for one in scheduler.tasks(last.dag, last.id)} if last else {}
+    tasks = scheduler.tasks(last.dag, last.id) if last else []
+    states = {one["task_id"]: one["state"] or "" for one in tasks}
     shown = Shown.here()
     asked = Asked(min(max(span, 2), SPANS[-1]), look, feature)
-    page = pipeline_page(shown.journals, shown.files, config, activity, asked, tasks)
+    page = pipeline_page(shown.journals, shown.files, config, activity, asked, states)
     return show(request, "pipeline.html", page=page, spans=SPANS, can_snooze=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import APIRouter, Body, Depends, HTTPException, Request
@@ -57,9 +57,7 @@ def run(
             f"Airflow no longer knows run {run_id} of {dag}: it was cleared away, or made on the "
             "command line.",
         ) from None
-    tasks = sorted(
-        scheduler.tasks(dag, run_id), key=lambda one: (one["start_date"] or LATER, one["end_date"] or LATER)
-    )
+    tasks = sorted(scheduler.tasks(dag, run_id), key=_when)
     steps = [_step(scheduler, dag, run_id, one) for one in tasks]
     shown = Shown.here()
     epochs = (found.get("conf") or {}).get("epochs")
@@ -92,7 +90,10 @@ def form(request: Request, user: GetUserDep, name: str) -> HTMLResponse:
 
 @router.post("/pipelines/{name}/try", dependencies=[Depends(access.require_own_origin)])
 def answer(
-    request: Request, user: GetUserDep, name: str, instance: dict[str, Any] = Body(embed=True)
+    request: Request,
+    user: GetUserDep,
+    name: str,
+    instance: Annotated[dict[str, Any], Body(embed=True)],
 ) -> HTMLResponse:
     """Ask the model server, and show what it says."""
     config = wanted(request, user, name)
@@ -107,6 +108,10 @@ def _version(request: Request, user: Any, name: str, number: int) -> VersionPage
     if page is None:
         raise HTTPException(404, f"{name} has had no version {number} as its champion.")
     return page
+
+
+def _when(task: dict[str, Any]) -> tuple[str, str]:
+    return task["start_date"] or LATER, task["end_date"] or LATER
 
 
 def _step(scheduler: Scheduler, dag: str, run_id: str, task: dict[str, Any]) -> StepSeen:

@@ -23,9 +23,7 @@ class Scheduler:
     """Calls in the user's name, so that Airflow itself decides what may be seen and done."""
 
     def __init__(self, request: Request) -> None:
-        self._headers = {
-            name: request.headers[name] for name in COOKIES if name in request.headers
-        }
+        self._headers = {name: request.headers[name] for name in COOKIES if name in request.headers}
 
     def ask(self, method: str, path: str, **more: Any) -> Any:
         """What Airflow answers. Raises an HTTPException with its refusal."""
@@ -68,7 +66,7 @@ class Scheduler:
         """The same of one pipeline, with more of its runs."""
         dags = self._dags(name)
         runs = self._runs(f"{name}__train", MOST_RUNS, dags)
-        found = _activity(name, dags, runs, questions=self._questions(name), may_act=may_act)
+        found = _activity(name, dags, runs, questions=self._questions(), may_act=may_act)
         return replace(found, others=tuple(self._runs(f"{name}__rollback", 1, dags)))
 
     def run(self, dag: str, run: str) -> dict[str, Any]:
@@ -118,13 +116,13 @@ class Scheduler:
         if dag not in dags:
             return []
         params = {"order_by": "-run_after", "limit": limit}
-        return [run_seen(one) for one in self.ask("GET", f"/dags/{dag}/dagRuns", params=params)["dag_runs"]]
+        found = self.ask("GET", f"/dags/{dag}/dagRuns", params=params)
+        return [run_seen(one) for one in found["dag_runs"]]
 
-    def _questions(self, name: str | None = None) -> list[Question]:
-        dag = f"{name}__train" if name else "~"
+    def _questions(self) -> list[Question]:
         params = {"response_received": "false", "limit": PAGE}
         try:
-            found = self.ask("GET", f"/dags/{dag}/dagRuns/~/hitlDetails", params=params)
+            found = self.ask("GET", "/dags/~/dagRuns/~/hitlDetails", params=params)
         except HTTPException:  # a role that may not see questions may see the rest
             return []
         return [_question(one) for one in found["hitl_details"] if _is_open(one)]
@@ -145,7 +143,7 @@ def _activity(
         next_run=_moment(train and train.get("next_dagrun_run_after")),
         next_look=_moment(monitor and monitor.get("next_dagrun_run_after")),
         is_paused=bool(train and train["is_paused"]),
-        questions=tuple(one for one in questions if one.dag == f"{name}__train"),
+        questions=tuple(one for one in questions if one.dag.rpartition("__")[0] == name),
         may_act=may_act,
     )
 

@@ -1,9 +1,10 @@
-"""What every route needs: the store, what was read of it, the pipelines, and a page as an answer."""
+"""What every route needs: the store as read so far, the pipelines, and a page as an answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
@@ -47,8 +48,6 @@ class Shown:
 
 @cache
 def _read(path: str, modified: float) -> PipelineConfig | ConfigError:
-    from pathlib import Path
-
     try:
         return config.load(Path(path))
     except ConfigError as error:
