@@ -121,7 +121,7 @@ def test_decisions_lead_to_their_evidence(admin):
     page = admin.visit("/pipelines/digits")
     page.get_by_role("link", name="the alarm").first.click()
     expect(page.get_by_role("heading", name="digits: monitor run")).to_be_visible()
-    expect(page.get_by_text("labelled rows").first).to_be_visible()
+    expect(page.get_by_role("heading", name="monitor says yes")).to_be_visible()
 
 
 def test_a_version_shows_how_it_learned_how_good_it_is_and_what_it_was_made_of(admin):

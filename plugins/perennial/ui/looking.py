@@ -97,8 +97,8 @@ def answer(
 ) -> HTMLResponse:
     """Ask the model server, and show what it says."""
     config = wanted(request, user, name)
-    said = trying.ask(server_url(), name, instance, config.label.classes)
-    return show(request, "answer.html", config=config, **vars(said))
+    found = trying.ask(server_url(), name, instance, config.label.classes)
+    return show(request, "answer.html", config=config, answer=found)
 
 
 def _version(request: Request, user: Any, name: str, number: int) -> VersionPage:
