@@ -14,7 +14,7 @@ from pipeline_tasks.config import PROJECT
 from pipeline_tasks.run import home
 
 HOST = "127.0.0.1"
-USER = "admin"
+USER, VIEWER = "admin", "viewer"
 
 
 class LocalError(Exception):
@@ -54,12 +54,15 @@ class Local:
         """The passwords of Airflow's users; readable by its owner only."""
         return self.airflow_home / "passwords.json"
 
-    def password(self) -> str:
-        """The admin's password, made up on first use."""
-        if not self.password_file.is_file():
-            _write_private(self.password_file, {USER: secrets.token_urlsafe(12)})
-        password: str = json.loads(self.password_file.read_text().splitlines()[-1])[USER]
-        return password
+    def password(self, user: str = USER) -> str:
+        """A user's password, made up on first use; the admin may act, the viewer only look."""
+        text = self.password_file.read_text() if self.password_file.is_file() else "{}"
+        found: dict[str, str] = json.loads(text.splitlines()[-1])
+        if user not in found:
+            missing = {name: secrets.token_urlsafe(12) for name in (USER, VIEWER)}
+            found = missing | found
+            _write_private(self.password_file, found)
+        return found[user]
 
     def environment(self) -> dict[str, str]:
         """What every process of this setup is started with."""
@@ -90,7 +93,7 @@ class Local:
             "AIRFLOW__CORE__EXECUTOR": "perennial.executor.PreloadLocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.ui}/execution/",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{VIEWER}:viewer",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.password_file),
             "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "5",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",

@@ -13,7 +13,7 @@ from rich.console import Console
 from pipeline_tasks import config, inferring, loop, terminal
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError, PipelineError
-from pipeline_tasks.run import Run
+from pipeline_tasks.run import Run, default_store
 
 
 def main() -> int:
@@ -45,6 +45,10 @@ def _arguments() -> argparse.Namespace:
     reference.set_defaults(command=_reference)
     listing = commands.add_parser("list", help="every pipeline, with its champion")
     listing.set_defaults(command=_list)
+    report = commands.add_parser("report", help="write a pipeline's page as one file, and as JSON")
+    report.add_argument("pipeline")
+    report.add_argument("--to", type=Path, default=Path(), help="the folder; here unless given")
+    report.set_defaults(command=_report)
     schema = commands.add_parser("schema", help="what a pipeline file says of its columns")
     questions = schema.add_subparsers(required=True)
     infer = questions.add_parser("infer", help="propose `columns:` from the source's data")
@@ -143,6 +147,14 @@ def _list(_: argparse.Namespace) -> int:
         champion = Run(config=pipeline, id="list").store.champion(pipeline.name)
         served = f"version {champion.version}, {champion.promoted_at}" if champion else "none yet"
         print(f"{pipeline.name}: {pipeline.description} Champion: {served}.")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from pipeline_tasks.pages import report
+
+    for path in report.write(default_store(), config.named(arguments.pipeline), arguments.to):
+        print(f"{path}: {path.stat().st_size:,} bytes")
     return 0
 
 

@@ -1,9 +1,51 @@
 """What Airflow registers of Perennial; the only file here that it scans."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
+
+from perennial.ui.places import DAG_TAB, NAVIGATION, PREFIX, RUN_TAB
+
+
+class Pages:
+    """The pages, imported at the first request: every process of Airflow reads this file."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from perennial.ui.app import pages
+
+        await pages()(scope, receive, send)
 
 
 class PerennialPlugin(AirflowPlugin):
-    """Makes Perennial visible under Admin > Plugins; its operators are imported by the DAGs."""
+    """The entry "Models" in the navigation, a tab on each DAG and run, and what they show."""
 
     name = "perennial"
+    # Airflow declares these as plain lists of the class.
+    fastapi_apps = [  # noqa: RUF012
+        {"app": Pages(), "url_prefix": PREFIX, "name": "Perennial's pages"}
+    ]
+    external_views = [  # noqa: RUF012
+        {
+            "name": "Models",
+            "href": f"{PREFIX}/",
+            "destination": "nav",
+            "url_route": NAVIGATION,
+            "nav_top_level": True,
+            "icon": f"{PREFIX}/static/models.svg",
+            "icon_dark_mode": f"{PREFIX}/static/models-dark.svg",
+        },
+        {
+            "name": "Model",
+            "href": PREFIX + "/dags/{DAG_ID}",
+            "destination": "dag",
+            "url_route": DAG_TAB,
+        },
+        {
+            "name": "What it did",
+            "href": PREFIX + "/dags/{DAG_ID}/runs/{RUN_ID}",
+            "destination": "dag_run",
+            "url_route": RUN_TAB,
+        },
+    ]

@@ -98,6 +98,11 @@ class Store:
         self.is_elsewhere = kept is not None
         self._kept: Kept = kept or Folder(root)
 
+    @property
+    def kept(self) -> Kept:
+        """Where it all is, for what reads lines and manifests as they are."""
+        return self._kept
+
     @contextmanager
     def write(
         self,

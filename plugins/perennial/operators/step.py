@@ -19,10 +19,11 @@ from airflow.sdk.exceptions import (
 )
 from pydantic import ValidationError
 
+from perennial.ui.links import ModelPage
 from pipeline_tasks import loop
 from pipeline_tasks.config import PROJECT, PipelineConfig
 from pipeline_tasks.core.errors import PipelineError
-from pipeline_tasks.core.values import Ref
+from pipeline_tasks.core.values import Ref, Scalar
 from pipeline_tasks.run import Run
 from pipeline_tasks.training import Training
 
@@ -45,6 +46,7 @@ class StepOperator(BaseOperator):
     A `map_index_template` may show the artifact's `summary`, once it is there.
     """
 
+    operator_extra_links = (ModelPage(),)
     template_fields: Sequence[str] = ("pipeline",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"pipeline": "json"}
     ui_color = "#e8f1fb"
@@ -67,10 +69,12 @@ class StepOperator(BaseOperator):
         self.inputs = dict(inputs or {})
         self.from_params = list(from_params)
         self.given = dict(given or {})
+        self.left: dict[str, Scalar] = {}
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step. A mistake that a retry cannot mend fails the task at once."""
         ref = self.call(loop.function(self.step), context)
+        self.left = ref.summary
         self._tell_assets(context, ref)
         context["summary"] = ref.summary  # type: ignore[typeddict-unknown-key]
         return ref.model_dump(mode="json")

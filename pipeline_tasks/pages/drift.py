@@ -1,0 +1,137 @@
+"""Drift as a table, feature by window, and one of its cells in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline_tasks.pages.quality import report_of
+from pipeline_tasks.pages.reading import Files, Look
+
+MOST_WINDOWS = 40
+MOST_BINS = 24
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look says of one feature. effect, floor: how large the change is and must be.
+
+    shares: by cell, its name, the reference's share and the window's; empty where not kept.
+    """
+
+    name: str
+    test: str
+    rows: int
+    effect: float
+    floor: float | None
+    is_enough: bool
+    is_drift: bool
+    reason: str
+    shares: tuple[tuple[str, float, float], ...] = ()
+
+    @property
+    def strength(self) -> int:
+        """0 to 4: none to many times what matters; for the colour of a cell."""
+        if not self.is_enough:
+            return 0
+        times = self.effect / self.floor if self.floor else self.effect * 10
+        return sum(times >= step for step in (0.5, 1, 2, 4))
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """findings: by feature, and by the look's id."""
+
+    looks: Sequence[Look]
+    features: Sequence[str]
+    findings: Mapping[tuple[str, str], Finding]
+
+    def at(self, feature: str, look: Look) -> Finding | None:
+        """One cell."""
+        return self.findings.get((feature, look.id))
+
+
+def heat_map(files: Files, looks: Sequence[Look]) -> HeatMap:
+    """The newest looks that compared something; the features with the most drift first."""
+    found: dict[tuple[str, str], Finding] = {}
+    shown = []
+    for look in reversed(looks[-4 * MOST_WINDOWS :]):
+        findings = findings_of(files, look)
+        if findings:
+            shown.append(look)
+            found |= {(one.name, look.id): one for one in findings}
+        if len(shown) == MOST_WINDOWS:
+            break
+    worst: dict[str, float] = {}
+    for (name, _), one in found.items():
+        worst[name] = worst.get(name, 0.0) + one.strength
+    features = sorted(worst, key=lambda name: (-worst[name], name))
+    return HeatMap(tuple(reversed(shown)), features, found)
+
+
+def findings_of(files: Files, look: Look) -> list[Finding]:
+    """What the look's report says of each feature."""
+    return [_finding(one) for one in report_of(files, look).get("drift") or []]
+
+
+def _finding(one: Mapping[str, Any]) -> Finding:
+    aspect = one.get("aspect", "values")
+    name = one.get("name") or (
+        one["feature"] if aspect == "values" else f"{one['feature']} {aspect}"
+    )
+    is_drift = bool(one["is_drift"]) if "is_drift" in one else _is_drift(one)
+    return Finding(
+        name=name,
+        test=one.get("test") or "block bootstrap of the reference",
+        rows=one.get("rows", 0),
+        effect=one["effect"],
+        floor=one.get("floor"),
+        is_enough=one.get("is_enough", True),
+        is_drift=is_drift,
+        reason=one.get("reason") or _reason(one, is_drift=is_drift),
+        shares=_shares(one),
+    )
+
+
+def _is_drift(one: Mapping[str, Any]) -> bool:
+    is_large = one["effect"] >= one["floor"]
+    return bool(one["is_enough"] and one["statistic"] > one["threshold"] and is_large)
+
+
+def _reason(one: Mapping[str, Any], *, is_drift: bool) -> str:
+    """Why it did or did not count, of a record that does not say it itself."""
+    if "p_value" in one:
+        beside = f"p {one['p_value']:.2g}, significant below {one['threshold']:.2g}"
+        is_significant = one["p_value"] < one["threshold"]
+    else:
+        beside = f"surprise {one['statistic']:.1f}, significant above {one['threshold']:.1f}"
+        is_significant = one["statistic"] > one["threshold"]
+    size = one.get("unit") or f"{one['effect']:.2f}"
+    if is_drift:
+        return f"drifted by {size}: significant, and large enough to matter ({beside})"
+    if is_significant:
+        return f"changed by {size}: significant, but too little to matter ({beside})"
+    return f"changed by {size}, as it may by chance ({beside})"
+
+
+def _shares(one: Mapping[str, Any]) -> tuple[tuple[str, float, float], ...]:
+    names = one.get("bins") or ()
+    old, new = one.get("reference_shares") or (), one.get("current_shares") or ()
+    if not names or len(names) != len(old) or len(names) != len(new):
+        return ()
+    return merged(list(zip(map(str, names), old, new, strict=True)))
+
+
+def merged(cells: Sequence[tuple[str, float, float]]) -> tuple[tuple[str, float, float], ...]:
+    """Neighbouring cells put together until they are few enough to be seen.
+
+    >>> merged([("a", 0.5, 0.25), ("b", 0.5, 0.75)])
+    (('a', 0.5, 0.25), ('b', 0.5, 0.75))
+    """
+    each = -(-len(cells) // MOST_BINS)
+    groups = [cells[start : start + each] for start in range(0, len(cells), each)]
+    return tuple(
+        (group[-1][0], sum(one[1] for one in group), sum(one[2] for one in group))
+        for group in groups
+    )

@@ -1,0 +1,142 @@
+"""The page of one pipeline: is its loop healthy, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from pipeline_tasks import releasing
+from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.core import clock
+from pipeline_tasks.core.values import Champion, HistoryEntry
+from pipeline_tasks.pages import charts, series
+from pipeline_tasks.pages.activity import Activity
+from pipeline_tasks.pages.drift import Finding, HeatMap, heat_map
+from pipeline_tasks.pages.health import Health, health
+from pipeline_tasks.pages.quality import Limit, limit, quality_of
+from pipeline_tasks.pages.reading import Files, Journals, Look
+from pipeline_tasks.pages.stages import Stage, Tasks, stages
+
+SNOOZE = "snooze"
+MOST_DECISIONS = 50
+SPANS = (50, 200, 1000)
+READ_REPORTS = 200
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the reader chose. span: how many looks the charts show; cell: of the heat map."""
+
+    span: int = SPANS[1]
+    look: str = ""
+    feature: str = ""
+
+
+@dataclass(frozen=True)
+class PipelinePage:
+    """Everything the page shows, as values; charts are drawn when they are asked for."""
+
+    config: PipelineConfig
+    champion: Champion | None
+    health: Health
+    stages: Sequence[Stage]
+    limit: Limit | None
+    looks: Sequence[Look]
+    look_count: int
+    heat_map: HeatMap
+    chosen: tuple[Look, Finding] | None
+    decisions: Sequence[HistoryEntry]
+    history: Sequence[HistoryEntry]
+    versions: Sequence[Champion]
+    known_versions: dict[int, str]
+    snoozed_until: str | None
+    activity: Activity
+    asked: Asked
+    files: Files = field(repr=False)
+
+    @property
+    def metric(self) -> str:
+        """What production is judged by."""
+        return self.config.promotion.metric
+
+    @property
+    def quality_chart(self) -> Markup:
+        """Quality over time."""
+        recent = {look.id for look in self.looks[-READ_REPORTS:]}
+
+        def of(look: Look) -> object:
+            return quality_of(self.files, look) if look.id in recent else look.quality
+
+        return series.quality(self.looks, self.history, self.limit, self.metric, of)  # type: ignore[arg-type]
+
+    @property
+    def service_charts(self) -> list[Markup]:
+        """Latency, requests and memory over time."""
+        rules = self.config.monitoring
+        return series.service(self.looks, rules.latency_p99_ms, rules.memory_mb)
+
+    @property
+    def overlay(self) -> Markup:
+        """Reference and current of the chosen cell."""
+        if self.chosen is None or not self.chosen[1].shares:
+            return Markup("")
+        names, old, new = zip(*self.chosen[1].shares, strict=True)
+        return charts.overlay(names, old, new, f"{self.chosen[1].name}: reference and current")
+
+
+def pipeline_page(
+    journals: Journals,
+    files: Files,
+    config: PipelineConfig,
+    activity: Activity,
+    asked: Asked = Asked(),
+    tasks: Tasks | None = None,
+) -> PipelinePage:
+    """Gather it. tasks: the newest training run's, by id, with their state."""
+    champion = journals.store.champion(config.name)
+    history, looks = journals.history(config.name), journals.looks(config.name)
+    shown = looks[-asked.span :]
+    map_ = heat_map(files, looks)
+    return PipelinePage(
+        config=config,
+        champion=champion,
+        health=health(champion, looks, activity),
+        stages=stages(champion, history, looks, activity, tasks or {}),
+        limit=limit(config, files, champion, looks[-1] if looks else None),
+        looks=shown,
+        look_count=len(looks),
+        heat_map=map_,
+        chosen=_chosen(map_, asked),
+        decisions=history[: -MOST_DECISIONS - 1 : -1],
+        history=[one for one in history if shown and one.at >= shown[0].at],
+        versions=_versions(journals, config.name, history),
+        known_versions=releasing.known(journals.store, config) if champion else {},
+        snoozed_until=snoozed_until(history),
+        activity=activity,
+        asked=asked,
+        files=files,
+    )
+
+
+def snoozed_until(history: Sequence[HistoryEntry]) -> str | None:
+    """When people are told of alarms again, if that is later than now."""
+    said = [one.subject for one in history if one.event == SNOOZE]
+    return said[-1] if said and said[-1] > clock.text(clock.now()) else None
+
+
+def _chosen(map_: HeatMap, asked: Asked) -> tuple[Look, Finding] | None:
+    for look in map_.looks:
+        found = map_.at(asked.feature, look) if look.id == asked.look else None
+        if found is not None:
+            return look, found
+    return None
+
+
+def _versions(journals: Journals, name: str, history: Sequence[HistoryEntry]) -> list[Champion]:
+    """The newest twenty that were champion once, newest first."""
+    numbers = {one.version for one in history if one.event == "promotion" and one.version}
+    newest = sorted(numbers, reverse=True)[: releasing.MOST_SHOWN]
+    found = (journals.store.version(name, number) for number in newest)
+    return [one for one in found if one is not None]

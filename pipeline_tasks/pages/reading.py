@@ -1,0 +1,186 @@
+"""What the store says, read once: a journal costs its new lines, an artifact nothing twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+import orjson
+from pydantic import ValidationError
+
+from pipeline_tasks.core.artifact import MANIFEST, Manifest
+from pipeline_tasks.core.errors import ArtifactError
+from pipeline_tasks.core.store import Store, safe_name
+from pipeline_tasks.core.values import HistoryEntry, Ref
+
+Parsed = TypeVar("Parsed")
+MOST_FILES = 2_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval, where one is known."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at production: a monitoring record with the numbers that a page shows.
+
+    drifted: how many features have drifted, of how many that were compared; None where the record
+    does not say.
+    """
+
+    id: str
+    at: str
+    version: int | None
+    answer: str
+    reasons: tuple[str, ...]
+    causes: tuple[str, ...]
+    episode: str
+    report: Ref
+    predictions: int
+    labelled: int
+    is_answering: bool | None
+    memory_mb: float | None
+    latency_ms: Mapping[str, float]
+    errors: int | None
+    quality: Estimate | None
+    estimated: Estimate | None
+    drifted: tuple[int, int] | None
+
+
+class Lines(Generic[Parsed]):
+    """A growing journal, parsed: what was parsed before is kept."""
+
+    def __init__(self, parse: Callable[[str], Parsed]) -> None:
+        self._parse = parse
+        self._texts: list[str] = []
+        self._parsed: list[Parsed] = []
+        self._lock = Lock()
+
+    def parsed(self, texts: list[str]) -> list[Parsed]:
+        """The lines' values; only what has been appended since the last call is parsed."""
+        with self._lock:
+            known = len(self._texts)
+            if texts[:known] != self._texts:  # merged in another order by another machine
+                known, self._parsed = 0, []
+            self._parsed += map(self._parse, texts[known:])
+            self._texts = texts
+            return list(self._parsed)
+
+
+class Journals:
+    """History and looks of every pipeline in one store, kept in this process."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._history: dict[str, Lines[HistoryEntry]] = {}
+        self._looks: dict[str, Lines[Look]] = {}
+
+    def history(self, pipeline: str) -> list[HistoryEntry]:
+        """Every decision, oldest first."""
+        lines = self._history.setdefault(pipeline, Lines(HistoryEntry.model_validate_json))
+        return lines.parsed(self.store.kept.lines(f"{pipeline}/history"))
+
+    def looks(self, pipeline: str) -> list[Look]:
+        """Every look at production, oldest first, the last of each id."""
+        lines = self._looks.setdefault(pipeline, Lines(_look))
+        found = lines.parsed(self.store.kept.lines(f"{pipeline}/monitoring"))
+        return list({look.id: look for look in found}.values())
+
+
+def _look(line: str) -> Look:
+    record = orjson.loads(line)
+    numbers = record["numbers"]
+    report = record["report"]
+    return Look(
+        id=record["id"],
+        at=record["at"],
+        version=record["version"],
+        answer=record["verdict"]["answer"],
+        reasons=tuple(record["verdict"]["reasons"]),
+        causes=tuple(record["causes"]),
+        episode=record["episode"],
+        report=Ref.model_construct(**{**report, "summary": {}}),
+        predictions=numbers.get("predictions") or 0,
+        labelled=numbers.get("labelled") or 0,
+        is_answering=numbers.get("server_is_answering"),
+        memory_mb=numbers.get("server_memory_mb"),
+        latency_ms=_latencies(numbers),
+        errors=numbers.get("errors"),
+        quality=_estimate(numbers, "quality", "labelled"),
+        estimated=_estimate(numbers, "estimated", "predictions"),
+        drifted=_pair(numbers, "drifted", "compared"),
+    )
+
+
+def _latencies(numbers: Mapping[str, Any]) -> dict[str, float]:
+    keys = {share: f"latency_{share}_ms" for share in ("p50", "p95", "p99")}
+    return {share: numbers[key] for share, key in keys.items() if numbers.get(key) is not None}
+
+
+def _pair(numbers: Mapping[str, Any], part: str, whole: str) -> tuple[int, int] | None:
+    found = numbers.get(part), numbers.get(whole)
+    return (found[0], found[1]) if None not in found else None  # type: ignore[return-value]
+
+
+def _estimate(numbers: Mapping[str, Any], name: str, rows: str) -> Estimate | None:
+    value = numbers.get(name)
+    if value is None:
+        return None
+    low, high = numbers.get(f"{name}_low"), numbers.get(f"{name}_high")
+    return Estimate(value, low, high, numbers.get(rows) or 0)
+
+
+def manifest(store: Store, pipeline: str, run: str, artifact: str) -> tuple[Ref, Manifest] | None:
+    """The artifact of this name that a run made, if it made one that is whole."""
+    place = "/".join([safe_name(pipeline), "runs", safe_name(run), safe_name(artifact)])
+    text = store.kept.read(f"{place}/{MANIFEST}")
+    if text is None:
+        return None
+    try:
+        found = Manifest.model_validate_json(text)
+    except ValidationError:
+        return None
+    ref = Ref(
+        pipeline=pipeline,
+        run=run,
+        artifact=artifact,
+        digest=found.digest,
+        summary=found.summary,
+    )
+    return ref, found
+
+
+class Files:
+    """JSON files of artifacts, which never change: read once, by their digest."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read = lru_cache(MOST_FILES)(self._load)
+
+    def json(self, ref: Ref, name: str) -> Any:
+        """The file's content, or None when it, or the artifact, is no longer there or not whole."""
+        return self._read(ref.pipeline, ref.run, ref.artifact, ref.digest, name)
+
+    def text(self, ref: Ref, name: str) -> str | None:
+        """The same as text."""
+        try:
+            path = self._store.open(ref) / name
+        except ArtifactError:
+            return None
+        return path.read_text() if path.is_file() else None
+
+    def _load(self, pipeline: str, run: str, artifact: str, digest: str, name: str) -> Any:
+        ref = Ref(pipeline=pipeline, run=run, artifact=artifact, digest=digest)
+        text = self.text(ref, name)
+        return None if text is None else json.loads(text)
