@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline_tasks.decisions import adwin, control_charts
@@ -17,9 +18,8 @@ class Errors:
     """The share of errors of block after block, and what watches it.
 
     known: shares since the last change. chart: None until there are LEAST_BLOCKS to draw it from.
-    steady: blocks until the moving average was last no higher than the chart's mean. changed: after
-    how many blocks the newest change began; None before the first. reason: why the newest block
-    alarms; empty when it does not.
+    changed: after how many blocks the newest change began; None before the first. reason: why the
+    newest block alarms; empty when it does not.
     """
 
     block_rows: int
@@ -28,7 +28,6 @@ class Errors:
     adwin: Adwin = field(default_factory=Adwin)
     chart: Ewma | None = None
     watched: Watched | None = None
-    steady: int = 0
     changed: int | None = None
     reason: str = ""
 
@@ -44,13 +43,28 @@ def look(errors: Errors, share: float) -> Errors:
     new = replace(errors, blocks=errors.blocks + 1, known=known, adwin=watched, reason="")
     new = _charted(new, share)
     if has_risen:
-        since = new.blocks - sum(bucket.rows for bucket in watched.buckets)
-        reason = f"ADWIN: errors have risen to {watched.mean:.3f} in {new.blocks - since} blocks"
-        reasons = "; ".join(filter(None, (new.reason, reason)))
-        new = replace(new, changed=max(since, new.changed or 0), reason=reasons)
+        reason = f"ADWIN: errors have risen to {watched.mean:.3f}"
+        new = replace(new, reason="; ".join(filter(None, (new.reason, reason))))
     if not new.reason:
         return new
-    return replace(new, known=(), adwin=Adwin(), chart=None, watched=None, steady=new.blocks)
+    began = new.blocks - len(known) + rise(known)
+    return replace(new, changed=began, known=(), adwin=Adwin(), chart=None, watched=None)
+
+
+def rise(shares: Sequence[float]) -> int:
+    """How many of these come before the rise: where two means fit them best, the later higher.
+
+    >>> rise([0.1, 0.2, 0.1, 0.4, 0.5])
+    3
+    """
+    total, before, best, found = sum(shares), 0.0, 0.0, len(shares) - 1
+    for count, share in enumerate(shares[:-1], 1):
+        before += share
+        left, right = before / count, (total - before) / (len(shares) - count)
+        gain = (right - left) ** 2 * count * (len(shares) - count)
+        if right > left and gain > best:
+            best, found = gain, count
+    return found
 
 
 def redrawn(errors: Errors) -> Errors:
@@ -63,15 +77,12 @@ def redrawn(errors: Errors) -> Errors:
 
 def _charted(errors: Errors, share: float) -> Errors:
     if errors.chart is None or errors.watched is None:
-        return replace(redrawn(errors), steady=errors.blocks)
+        return redrawn(errors)
     watched = control_charts.watch(errors.chart, [share], errors.watched)
     if len(watched.alarms) == len(errors.watched.alarms):
-        is_steady = watched.average <= errors.chart.mean
-        return replace(
-            errors, watched=watched, steady=errors.blocks if is_steady else errors.steady
-        )
+        return replace(errors, watched=watched)
     rose = f"chart: errors {share:.3f}, the average exceeds {errors.chart.threshold:.3f}"
-    return replace(errors, changed=errors.steady, reason=rose)
+    return replace(errors, reason=rose)
 
 
 def _chart(errors: Errors) -> Ewma:
