@@ -52,6 +52,8 @@ def _ends(found: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
     Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
     """
+    if found.get("low") is not None:
+        return found["low"], found["high"]
     value, rows = found["value"], found["rows"]
     if found.get("spread") is not None or not 0 <= value <= 1:
         return None, None
