@@ -9,7 +9,6 @@ Usage: python -m bench.pages [--quick]
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sqlite3
 import statistics
@@ -84,6 +83,7 @@ def _environment(home: Path) -> dict[str, str]:
         AIRFLOW__CORE__DAGS_FOLDER=str(PROJECT / "dags"),
         AIRFLOW__CORE__PLUGINS_FOLDER=str(PROJECT / "plugins"),
         AIRFLOW__CORE__LOAD_EXAMPLES="False",
+        AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
         AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="True",
         AIRFLOW__API__BASE_URL="http://testserver",
         AIRFLOW__API_AUTH__JWT_SECRET="a secret of this benchmark alone" * 3,
@@ -174,7 +174,6 @@ def _measure(home: Path, runs: int) -> dict[str, tuple[float, float]]:
     from airflow.api_fastapi.main import app
     from fastapi.testclient import TestClient
 
-    logging.getLogger("http.access").disabled = True
     with TestClient(app) as client:
         token = client.get("/auth/token").json()["access_token"]
         client.headers["authorization"] = f"Bearer {token}"

@@ -87,9 +87,9 @@ class Chart:
         body = Markup("").join(self._parts())
         keys = Markup("").join(self._keys()) if self.has_legend else Markup("")
         return Markup(
-            '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" '
+            '<figure class="chart"><div class="scroll"><svg style="{}" '
             'viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div>{}</figure>'
-        ).format(_least(self.width), self.width, self.height, self.title, body, keys)
+        ).format(_sized(self.width), self.width, self.height, self.title, body, keys)
 
     def _keys(self) -> Iterator[Markup]:
         names = [(line.css, line.name) for line in self.lines if line.points]
@@ -203,9 +203,9 @@ def _drawn(line: Line, xs: Scale, ys: Scale) -> Iterator[Markup]:
         ).format(line.css, _r(xs(p.x)), _r(ys(p.y)), p.tip)
 
 
-def _least(width: int) -> int:
-    """In pixels, below which a chart is scrolled rather than made smaller."""
-    return 640 if width > NARROW else 300
+def _sized(width: int) -> str:
+    """Smaller, a chart is scrolled instead; larger, its words would be too large."""
+    return f"min-width: {640 if width > NARROW else 300}px; max-width: {round(width * 1.25)}px"
 
 
 def _bottom(chart: Chart) -> int:
@@ -262,7 +262,7 @@ def overlay(
         for css in ("reference", "current")
     )
     return Markup(
-        '<figure class="chart"><div class="scroll"><svg style="min-width: {}px" '
+        '<figure class="chart"><div class="scroll"><svg style="{}" '
         'viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div>'
         "<figcaption>{}</figcaption></figure>"
-    ).format(_least(WIDE), WIDE, HEIGHT, escape(title), Markup("").join(parts), keys)
+    ).format(_sized(WIDE), WIDE, HEIGHT, escape(title), Markup("").join(parts), keys)

@@ -17,6 +17,7 @@ MOST_BINS = 24
 class Finding:
     """What one look says of one feature. effect, floor: how large the change is and must be.
 
+    times: how many times what matters, where the detector says so itself.
     shares: by cell, its name, the reference's share and the window's; empty where not kept.
     """
 
@@ -28,6 +29,7 @@ class Finding:
     is_enough: bool
     is_drift: bool
     reason: str
+    times: float | None = None
     shares: tuple[tuple[str, float, float], ...] = ()
 
     @property
@@ -35,7 +37,9 @@ class Finding:
         """0 to 4: none to many times what matters; for the colour of a cell."""
         if not self.is_enough:
             return 0
-        times = self.effect / self.floor if self.floor else self.effect * 10
+        times = self.times
+        if times is None:
+            times = self.effect / self.floor if self.floor else self.effect * 10
         return sum(times >= step for step in (0.5, 1, 2, 4))
 
 
@@ -90,6 +94,7 @@ def _finding(one: Mapping[str, Any]) -> Finding:
         is_enough=one.get("is_enough", True),
         is_drift=is_drift,
         reason=one.get("reason") or _reason(one, is_drift=is_drift),
+        times=one.get("strength"),
         shares=_shares(one),
     )
 

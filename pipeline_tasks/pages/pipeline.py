@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from pipeline_tasks import releasing
+from pipeline_tasks import quarantine, releasing
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Champion, HistoryEntry
@@ -50,7 +50,7 @@ class PipelinePage:
     decisions: Sequence[HistoryEntry]
     history: Sequence[HistoryEntry]
     versions: Sequence[Champion]
-    known_versions: dict[int, str]
+    quarantined: frozenset[int]
     snoozed_until: str | None
     activity: Activity
     asked: Asked
@@ -112,7 +112,7 @@ def pipeline_page(
         decisions=history[: -MOST_DECISIONS - 1 : -1],
         history=[one for one in history if shown and one.at >= shown[0].at],
         versions=_versions(journals, config.name, history),
-        known_versions=releasing.known(journals.store, config) if champion else {},
+        quarantined=_quarantined(journals, files, config.name, history),
         snoozed_until=snoozed_until(history),
         activity=activity,
         asked=asked,
@@ -132,6 +132,20 @@ def _chosen(map_: HeatMap, asked: Asked) -> tuple[Look, Finding] | None:
         if found is not None:
             return look, found
     return None
+
+
+def _quarantined(
+    journals: Journals, files: Files, name: str, history: Sequence[HistoryEntry]
+) -> frozenset[int]:
+    """Which of the newest versions no run promotes again by itself."""
+    held: set[str] = set()
+    for entry in history:
+        if entry.event in (quarantine.INCIDENT, quarantine.ROLLBACK) and entry.subject:
+            held.add(entry.subject)
+        elif entry.event == quarantine.LIFTED:
+            held.discard(entry.subject)
+    versions = _versions(journals, name, history) if held else ()
+    return frozenset(one.version for one in versions if files.mark(one.model) in held)
 
 
 def _versions(journals: Journals, name: str, history: Sequence[HistoryEntry]) -> list[Champion]:

@@ -52,6 +52,8 @@ def _ends(found: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
     Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
     """
+    if found.get("low") is not None:
+        return found["low"], found["high"]
     value, rows = found["value"], found["rows"]
     if found.get("spread") is not None or not 0 <= value <= 1:
         return None, None
@@ -79,7 +81,8 @@ def limit(
 def _promoted(
     config: PipelineConfig, files: Files, champion: Champion | None, look: Look | None
 ) -> float | None:
-    judged = report_of(files, look).get("quality") if look and look.labelled else None
+    is_of_it = look is not None and champion is not None and look.version == champion.version
+    judged = report_of(files, look).get("quality") if look and is_of_it else None
     if judged and _number(judged["promoted_value"]) is not None:
         return float(judged["promoted_value"])
     if champion is None:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 from pydantic import ValidationError
 
+from pipeline_tasks import quarantine
 from pipeline_tasks.core.artifact import MANIFEST, Manifest
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import Store, safe_name
@@ -167,10 +168,15 @@ class Files:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._read = lru_cache(MOST_FILES)(self._load)
+        self._mark = lru_cache(MOST_FILES)(self._marked)
 
     def json(self, ref: Ref, name: str) -> Any:
         """The file's content, or None when it, or the artifact, is no longer there or not whole."""
         return self._read(ref.pipeline, ref.run, ref.artifact, ref.digest, name)
+
+    def mark(self, model: Ref) -> str:
+        """What names a model in quarantine."""
+        return self._mark(model.pipeline, model.run, model.artifact, model.digest)
 
     def text(self, ref: Ref, name: str) -> str | None:
         """The same as text."""
@@ -184,3 +190,7 @@ class Files:
         ref = Ref(pipeline=pipeline, run=run, artifact=artifact, digest=digest)
         text = self.text(ref, name)
         return None if text is None else json.loads(text)
+
+    def _marked(self, pipeline: str, run: str, artifact: str, digest: str) -> str:
+        ref = Ref(pipeline=pipeline, run=run, artifact=artifact, digest=digest)
+        return quarantine.mark(self._store, ref)
