@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from pipeline_tasks import rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
+from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Champion, Frozen
 from pipeline_tasks.run import Run
@@ -111,7 +112,10 @@ class Reference:
         """Read what evaluate has kept of a champion."""
         if champion is None:
             return cls(None, None, "no model is in production")
-        path = run.open(champion.evaluation) / REFERENCE
+        try:
+            path = run.open(champion.evaluation) / REFERENCE
+        except ArtifactError as error:
+            return cls(None, None, f"what version {champion.version} was judged on: {error.what}")
         kind = run.config.monitoring.detector.kind
         kept = Kept.model_validate(read_json(path)) if path.is_file() else None
         if kept is None or kept.kind != kind:

@@ -16,7 +16,6 @@ The root is a folder, or a URI such as s3://bucket/prefix; see core/remote.py fo
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -26,7 +25,7 @@ from typing import Protocol
 
 from pydantic import JsonValue, ValidationError
 
-from pipeline_tasks.core import clock
+from pipeline_tasks.core import clock, keys
 from pipeline_tasks.core.artifact import (
     MANIFEST,
     Manifest,
@@ -38,6 +37,7 @@ from pipeline_tasks.core.artifact import (
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.fingerprint import library_versions
 from pipeline_tasks.core.folder import Folder, append_line, write_text
+from pipeline_tasks.core.keys import safe_name
 from pipeline_tasks.core.values import (
     Champion,
     HistoryEntry,
@@ -119,7 +119,7 @@ class Store:
         A second write of the same artifact by the same run replaces the first. When the block
         raises, nothing is left behind.
         """
-        place = _place(pipeline, run, artifact)
+        place = keys.place(pipeline, run, artifact)
         scratch = self._kept.draft(place)
         began = clock.now()
         draft = Draft(scratch)
@@ -149,18 +149,18 @@ class Store:
             summary=draft.summary,
         )
         if fingerprint:
-            self._kept.write(_fingerprint(pipeline, fingerprint), draft.ref.model_dump_json())
+            self._kept.write(keys.fingerprint(pipeline, fingerprint), draft.ref.model_dump_json())
 
     def open(self, ref: Ref) -> Path:
         """The artifact's folder on this machine, every file checked against its digest.
 
         Raises ArtifactError when it is missing, half-written or altered.
         """
-        return self._kept.open(_place(ref.pipeline, ref.run, ref.artifact), ref)
+        return self._kept.open(keys.place(ref.pipeline, ref.run, ref.artifact), ref)
 
     def find(self, pipeline: str, fingerprint: str) -> Ref | None:
         """An earlier artifact with the same fingerprint that is still whole, if there is one."""
-        text = self._kept.read(_fingerprint(pipeline, fingerprint))
+        text = self._kept.read(keys.fingerprint(pipeline, fingerprint))
         if text is None:
             return None
         try:
@@ -172,12 +172,12 @@ class Store:
 
     def latest(self, pipeline: str, artifact: str) -> Ref | None:
         """The artifact that the next one of this name goes on from; it may be damaged or gone."""
-        text = self._kept.read(_latest(pipeline, artifact))
+        text = self._kept.read(keys.latest(pipeline, artifact))
         return Ref.model_validate_json(text) if text is not None else None
 
     def set_latest(self, ref: Ref) -> None:
         """Let the next artifact of this name go on from this one, which is whole."""
-        self._kept.write(_latest(ref.pipeline, ref.artifact), ref.model_dump_json())
+        self._kept.write(keys.latest(ref.pipeline, ref.artifact), ref.model_dump_json())
 
     def champion(self, pipeline: str) -> Champion | None:
         """The model in production, or None before the first promotion."""
@@ -190,12 +190,12 @@ class Store:
         Raises TransientError when the deployment lock, held until now, is somebody else's.
         """
         text = champion.model_dump_json(indent=1)
-        self._kept.write(_version(pipeline, champion.version), text)
+        self._kept.write(keys.version(pipeline, champion.version), text)
         self._kept.set_champion(pipeline, text)
 
     def version(self, pipeline: str, version: int) -> Champion | None:
         """The record of a version that is or was the champion."""
-        text = self._kept.read(_version(pipeline, version))
+        text = self._kept.read(keys.version(pipeline, version))
         return Champion.model_validate_json(text) if text is not None else None
 
     def record(self, pipeline: str, entry: HistoryEntry) -> None:
@@ -276,32 +276,7 @@ def store_at(uri: str, home: Path) -> Store:
     return Store(root, Remote(uri, root / ".cache"))
 
 
-def safe_name(name: str) -> str:
-    """A folder name for any run id: no separators, no leading dot, at most 200 characters.
-
-    >>> safe_name("manual__2026-01-02T03:04:05+00:00")
-    'manual__2026-01-02T03_04_05_00_00'
-    """
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")[:200] or "_"
-
-
 def read_json(path: Path) -> JsonValue:
     """The content of a JSON file."""
     value: JsonValue = json.loads(path.read_text())
     return value
-
-
-def _place(pipeline: str, run: str, artifact: str) -> str:
-    return "/".join([safe_name(pipeline), "runs", safe_name(run), safe_name(artifact)])
-
-
-def _version(pipeline: str, version: int) -> str:
-    return f"{safe_name(pipeline)}/versions/{version}.json"
-
-
-def _fingerprint(pipeline: str, fingerprint: str) -> str:
-    return f"{safe_name(pipeline)}/fingerprints/{fingerprint}.json"
-
-
-def _latest(pipeline: str, artifact: str) -> str:
-    return f"{safe_name(pipeline)}/latest/{safe_name(artifact)}.json"

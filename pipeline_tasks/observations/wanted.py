@@ -103,4 +103,4 @@ def _moment(name: str) -> datetime:
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (ValueError, OverflowError, OSError):
-        return datetime.max.replace(tzinfo=UTC) - 2 * SPAN
+        return datetime.max.replace(tzinfo=UTC) - 2 * (SPAN + SLACK)

@@ -11,6 +11,7 @@ from pipeline_tasks import quarantine, releasing
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Champion, HistoryEntry
+from pipeline_tasks.notifying import SNOOZE
 from pipeline_tasks.pages import charts, series
 from pipeline_tasks.pages.activity import Activity
 from pipeline_tasks.pages.drift import Finding, HeatMap, heat_map
@@ -19,7 +20,6 @@ from pipeline_tasks.pages.quality import Limit, limit, quality_of
 from pipeline_tasks.pages.reading import Files, Journals, Look
 from pipeline_tasks.pages.stages import Stage, Tasks, stages
 
-SNOOZE = "snooze"
 MOST_DECISIONS = 50
 SPANS = (50, 200, 1000)
 READ_REPORTS = 200

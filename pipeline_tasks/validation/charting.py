@@ -114,9 +114,9 @@ def judge(charts: Charts, state: State, quality_drop: float) -> tuple[Charted, C
             cause="quality",
             is_alarm=has_risen,
             reason=f"{charts.measure} {change} by ADWIN: {_said(charts, recent)} in the last "
-            f"{since:,} rows, {_said(charts, expected)} expected (alarms from "
-            f"{_said(charts, expected + floor)}, by chance at {state.adwin.delta:.1%} of moments "
-            "at most)",
+            f"{since:,} rows, {_said(charts, expected)} expected (alarms when part of them is "
+            f"proven another and {_said(charts, expected + floor)} is reached, by chance at "
+            f"{state.adwin.delta:.1%} of moments at most)",
         ),
     )
 

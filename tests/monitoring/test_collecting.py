@@ -156,6 +156,7 @@ def test_what_the_server_counted_survives_its_restart(served, tmp_path):
     shutil.rmtree(made.log, ignore_errors=True)
     made.log.symlink_to(served.store / "small" / "observations")
     assert set(ask(served, 1.5, 3)) == {200}
+    served.wait(lambda: len(list(observations.predictions(made.log))) == 3)
     facts = made.look("first")
     assert facts["server_is_answering"] is True
     assert facts["server_memory_mb"] > 50

@@ -16,7 +16,7 @@ from perennial.ui.shown import Shown, wanted
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Answer, HistoryEntry
-from pipeline_tasks.pages.pipeline import SNOOZE
+from pipeline_tasks.notifying import SNOOZE
 
 router = APIRouter(dependencies=[Depends(access.require_own_origin)])
 
