@@ -32,6 +32,7 @@ from tests.small import Small, write_small  # noqa: E402
 STARTS_AIRFLOW = ("browser", "faults", "local", "loop")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With two workers, what starts Airflow goes first, in one of them; a file stays together."""
     for item in items:

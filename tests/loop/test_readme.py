@@ -14,7 +14,8 @@ from pipeline_tasks import config
 from pipeline_tasks.serving import options
 from tests.server import PROJECT, environment
 
-README = (PROJECT / "README.md").read_text()
+PAGES = ("README.md", "docs/serving.md")
+README = "\n".join((PROJECT / page).read_text() for page in PAGES)
 
 
 def blocks(language: str) -> list[str]:
@@ -57,7 +58,7 @@ def test_a_command_without_airflow_does_what_it_says(line, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    ends = {"run": "verify: done", "tune": "choose: done"}
+    ends = {"run": "verify: done", "tune": "choose: done", "replay": "triggered"}
     assert ends.get(words[2], "digits") in done.stdout
 
 
