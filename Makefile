@@ -28,7 +28,7 @@ demo: .venv/installed ## the same, and once round the whole loop; STAY=1 stays u
 	@exec $(BIN)/python -m local demo $(if $(STAY),--stay)
 
 test: .venv/installed-dev ## all tests, in two processes; ARGS="-k name" to choose
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/installed-dev ## style, types, layers, and every pipeline file
 	$(BIN)/ruff check .

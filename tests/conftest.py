@@ -32,12 +32,8 @@ from tests.small import Small, write_small  # noqa: E402
 STARTS_AIRFLOW = ("browser", "faults", "local", "loop")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With two workers, what starts Airflow goes first, in one of them; a file stays together."""
-    for item in items:
-        is_live = item.path.parent.name in STARTS_AIRFLOW
-        item.add_marker(pytest.mark.xdist_group("airflow" if is_live else str(item.path)))
+    """What starts Airflow goes first: these files take longest, and two processes share them."""
     items.sort(key=lambda item: item.path.parent.name not in STARTS_AIRFLOW)
 
 
