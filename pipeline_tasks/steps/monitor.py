@@ -69,7 +69,7 @@ def monitor(run: Run, window: Ref) -> Ref:
 
 def _look(run: Run, folder: Path, facts: Facts) -> Look:
     champion = run.store.champion(run.config.name)
-    service = _service(run, folder, facts)
+    service = _service(run, facts)
     if champion is None or champion.version != facts["version"]:
         return Look(_nothing_to_judge(run, champion), service)
     labelled = rows.read_arrays(folder / "labelled.npz")
@@ -180,20 +180,14 @@ def _hints(estimated: Estimated | None, of: tuple[str, float]) -> list[str]:
     ]
 
 
-def _service(run: Run, window: Path, facts: Facts) -> Service:
-    import numpy as np
-
-    latencies = rows.read_arrays(window / "window.npz", ["_latency_ms"])["_latency_ms"].astype(
-        float
-    )
-    is_enough = len(latencies) >= run.config.monitoring.minimum_rows
-    shares = np.percentile(latencies, (50, 95, 99)).tolist() if is_enough else [None] * 3
+def _service(run: Run, facts: Facts) -> Service:
+    """Latencies of few requests say nothing."""
+    is_enough = facts["predictions"] >= run.config.monitoring.minimum_rows
+    names = ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms")
     return Service(
         is_answering=facts["server_is_answering"],
-        latency_p50_ms=shares[0],
-        latency_p95_ms=shares[1],
-        latency_p99_ms=shares[2],
         memory_mb=facts["server_memory_mb"],
+        **{name: facts[name] if is_enough else None for name in names},
     )
 
 
