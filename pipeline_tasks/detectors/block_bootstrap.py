@@ -132,7 +132,7 @@ class Finding(Frozen):
         rows = f"{self.rows:,} rows, worth {self.effective_rows:,.0f} independent ones"
         if not self.is_enough:
             return f"{self.name}: not enough data ({rows})"
-        beside = f"surprise {self.statistic:.1f}, alarms above {self.threshold:.1f}; {rows}"
+        beside = f"surprise {self.statistic:.1f}, alarms above {self.threshold:.1f}, {rows}"
         if self.statistic <= self.threshold:
             return f"{self.name}: changed by {self.unit}, as it may by chance ({beside})"
         if self.effect < self.floor:
