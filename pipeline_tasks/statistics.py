@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks import rows
@@ -233,11 +234,7 @@ class Statistics:
     @classmethod
     def of(cls, frame: pd.DataFrame, config: PipelineConfig) -> Statistics:
         """Of the frame's rows, a slice at a time."""
-        parts = [cls._of_slice(part, config) for part in slices(frame)]
-        whole = parts[0]
-        for part in parts[1:]:
-            whole = whole.merge(part)
-        return whole
+        return reduce(cls.merge, (cls._of_slice(part, config) for part in slices(frame)))
 
     @classmethod
     def _of_slice(cls, frame: pd.DataFrame, config: PipelineConfig) -> Statistics:

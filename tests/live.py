@@ -142,7 +142,8 @@ class Live:
         lines = csv_text().splitlines()
         lines[6] = lines[6].replace(lines[6].split(",")[0], "wide", 1)
         (self.pipelines / "torn.csv").write_text("\n".join(lines) + "\n")
-        for name, path in (("small", "rows.csv"), ("torn", "torn.csv"), ("strict", "rows.csv")):
+        sources = dict.fromkeys(("small", "fresh", "strict"), "rows.csv") | {"torn": "torn.csv"}
+        for name, path in sources.items():
             content = {
                 "schedule": None,
                 "paused": False,

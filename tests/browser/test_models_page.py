@@ -84,7 +84,7 @@ def test_the_navigation_leads_to_all_models_who_needs_attention_first(admin, liv
     expect(frame.get_by_role("heading", name="Models")).to_be_visible()
     expect(frame.get_by_text("broken.yaml:7: model.dropout")).to_be_visible()
     names = frame.locator("td.first strong").all_inner_texts()
-    assert set(names) == {"digits", "small", "strict", "torn"}
+    assert set(names) == {"digits", "fresh", "small", "strict", "torn"}
     expect(frame.get_by_text("Nothing trained yet").first).to_be_visible()
     frame.get_by_role("link", name="digits").click()
     expect(frame.get_by_role("heading", name="The loop")).to_be_visible()
@@ -159,68 +159,68 @@ def test_the_model_answers_what_is_drawn(admin):
 
 
 def test_a_run_is_started_with_a_reason_and_followed_to_its_end(admin, live):
-    page = admin.visit("/pipelines/small")
+    page = admin.visit("/pipelines/fresh")
     expect(page.get_by_text("Nothing trained yet")).to_be_visible()
     page.get_by_text("Train now", exact=True).click()
     page.get_by_label("Why").fill("the first model")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_text("The run has been started")).to_be_visible()
     run = run_of(page)
-    assert live.airflow().follow("small__train", run, lambda *_: None) == "success"
+    assert live.airflow().follow("fresh__train", run, lambda *_: None) == "success"
     expect(page.locator("header .badge")).to_have_text("success", timeout=30_000)
     expect(page.get_by_text("says yes").first).to_be_visible()
-    [entry] = history(live, "small", "run")
+    [entry] = history(live, "fresh", "run")
     assert (entry.by, entry.reasons, entry.run) == (USER, ("the first model",), run)
 
 
 def test_training_is_seen_while_it_goes_on(admin, live):
-    run = live.airflow().trigger("small__train", epochs=1500, patience=0, learning_rate=0.0001)
-    page = admin.visit(f"/pipelines/small/runs/{run}")
+    run = live.airflow().trigger("fresh__train", epochs=1500, patience=0, learning_rate=0.0001)
+    page = admin.visit(f"/pipelines/fresh/runs/{run}")
     expect(page.get_by_text(re.compile(r"epoch \d+ of at most 1500"))).to_be_visible(timeout=90_000)
     expect(page.get_by_text("left.")).to_be_visible()
-    assert live.airflow().follow("small__train", run, lambda *_: None) == "success"
+    assert live.airflow().follow("fresh__train", run, lambda *_: None) == "success"
 
 
 def test_a_question_is_answered_on_the_page_with_a_reason(admin, live):
-    run = live.airflow().trigger("small__train", epochs=5, approval="always", force=True)
+    run = live.airflow().trigger("fresh__train", epochs=5, approval="always", force=True)
     page = admin.page
 
     def is_asked() -> bool:
-        return admin.visit("/pipelines/small").locator("#question").is_visible()
+        return admin.visit("/pipelines/fresh").locator("#question").is_visible()
 
     live.wait_for(is_asked, "the question")
     admin.visit("/")
     expect(page.get_by_text("Waits for you")).to_be_visible()
-    admin.visit("/pipelines/small")
+    admin.visit("/pipelines/fresh")
     page.locator("#answer-reason").fill("looks good to me")
     page.get_by_role("button", name="Approve").click()
     expect(page.get_by_text("Approved, by your name")).to_be_visible()
-    assert live.airflow().follow("small__train", run, lambda *_: None) == "success"
-    [entry] = history(live, "small", "approval")
+    assert live.airflow().follow("fresh__train", run, lambda *_: None) == "success"
+    [entry] = history(live, "fresh", "approval")
     assert (entry.by, entry.answer, entry.run) == (USER, Answer.YES, run)
-    assert live.store.champion("small").run == run
+    assert live.store.champion("fresh").run == run
 
 
 def test_an_earlier_version_is_put_back_from_the_page(admin, live):
-    before = live.store.champion("small").version
-    page = admin.visit("/pipelines/small")
+    before = live.store.champion("fresh").version
+    page = admin.visit("/pipelines/fresh")
     page.get_by_text("Roll back", exact=True).first.click()
     page.get_by_label("Version", exact=True).select_option("1")
     page.locator("#rollback-reason").fill("it was better")
     page.get_by_role("button", name="Roll back").click()
     expect(page.get_by_text("The rollback has been started")).to_be_visible()
-    live.wait_for(lambda: history(live, "small", "rollback"), "the rollback")
-    [entry] = history(live, "small", "rollback")
+    live.wait_for(lambda: history(live, "fresh", "rollback"), "the rollback")
+    [entry] = history(live, "fresh", "rollback")
     assert (entry.by, entry.version, entry.previous_version) == (USER, 1, before)
     assert entry.reasons == ("it was better",)
 
 
 def test_an_alarm_is_snoozed_with_a_reason(admin, live):
-    version = live.store.champion("small").version
-    report = Ref(pipeline="small", run="none", artifact="monitoring", digest="none")
+    version = live.store.champion("fresh").version
+    report = Ref(pipeline="fresh", run="none", artifact="monitoring", digest="none")
     now = clock.text(clock.now())
     live.store.record_monitoring(
-        "small",
+        "fresh",
         MonitoringRecord(
             id="alarm",
             at=now,
@@ -234,13 +234,13 @@ def test_an_alarm_is_snoozed_with_a_reason(admin, live):
             label_watermark=now,
         ),
     )
-    page = admin.visit("/pipelines/small")
+    page = admin.visit("/pipelines/fresh")
     expect(page.get_by_text("Degraded")).to_be_visible()
     page.get_by_text("Snooze the alarm").click()
     page.locator("#snooze-reason").fill("known, being mended")
     page.get_by_role("button", name="Snooze").click()
     expect(page.get_by_text("snoozed until")).to_be_visible()
-    assert history(live, "small", "snooze")[0].by == USER
+    assert history(live, "fresh", "snooze")[0].by == USER
 
 
 def test_a_viewer_looks_and_cannot_act(viewer, live):

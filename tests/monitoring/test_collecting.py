@@ -172,6 +172,7 @@ def test_what_the_server_counted_survives_its_restart(served, tmp_path):
     served.wait(lambda: served.answers("/readyz"), seconds=180)
     assert set(ask(served, 2.5, 4)) == {200}
     assert ask(served, "text", 1) == [400]
+    served.wait(lambda: len(list(observations.predictions(made.log))) == 7)
     facts = made.look("after")
     assert (facts["requests"], facts["error_share"]) == (5, 0.0)
     assert facts["requests_per_minute"] > 0

@@ -137,7 +137,7 @@ def observe(made, count: int, *, seed: int) -> None:
         width, height, colour, kind = line.split(",")
         # The drifted world: what was 0 is 1, and the colour tells.
         inputs = {"width": float(width), "height": float(height or "nan"), "colour": colour}
-        when = f"{moment[:-5]}.{index:04d}Z"
+        when = f"{moment[:-5]}.{index:03d}Z"  # of at most 1,000
         outputs = {"label": int(kind), "probabilities": [0.5, 0.5]}
         prediction = {
             "id": f"{seed}-{index}",
