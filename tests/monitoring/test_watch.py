@@ -292,7 +292,7 @@ def test_doubt_of_the_model_itself_is_no_reason_to_act(production):
 def test_charts_of_errors_go_on_from_look_to_look(tmp_path):
     production = Production(tmp_path, split={"validation": 0.3, "test": 0.3})
     for seed in range(60, 65):
-        production.tell(production.say(100, seed=seed, wrong=0.45))
+        production.tell(production.say(100, seed=seed, wrong=0.8))
         record = production.look(f"look {seed}")
     charts = production.report(record)["charts"]
     assert causes(record) == {"quality"}
