@@ -141,4 +141,4 @@ def test_mnist_is_whole():
     frame = mnist(path, split="train").read()
     assert frame.shape == (60_000, 785)
     assert frame["shown"].value_counts().min() > 5_000
-    assert str(frame["scan[0]"].dtype) == "float32"
+    assert str(frame["scan[0]"].dtype) == "uint8"
