@@ -71,21 +71,20 @@ class Gate:
 
         async def noted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
             began = time.perf_counter()
-            status, identity = 500, b""
+            status = 500
+            headers: list[tuple[bytes, bytes]] = []
 
             async def note(message: MutableMapping[str, Any]) -> None:
-                nonlocal status, identity
+                nonlocal status, headers
                 if message["type"] == "http.response.start":
-                    status = message["status"]
-                    identity = next(
-                        (v for n, v in message["headers"] if n == b"perennial-prediction-id"), b""
-                    )
+                    status, headers = message["status"], message["headers"]
                 await send(message)
 
             await app(scope, receive, note)
             seconds = time.perf_counter() - began
             if (status >= 400 or seconds > SLOW_SECONDS) and scope["path"] not in OPEN_PATHS:
-                self.note(scope, status, seconds, identity)
+                named = (v for n, v in headers if n == b"perennial-prediction-id")
+                self.note(scope, status, seconds, next(named, b""))
 
         return noted
 

@@ -14,6 +14,7 @@ import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -266,7 +267,13 @@ def _lines(one: _Waiting, server: str) -> Iterator[bytes]:
 
 
 def _time(seconds: float) -> str:
-    return clock.text(datetime.fromtimestamp(seconds, UTC))
+    return _millisecond(int(seconds * 1000))
+
+
+@lru_cache(maxsize=64)
+def _millisecond(number: int) -> str:
+    """A busy server answers several requests in one."""
+    return clock.text(datetime.fromtimestamp(number / 1000, UTC))
 
 
 def _plain(value: Any) -> Any:
