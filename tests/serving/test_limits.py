@@ -168,17 +168,22 @@ def test_many_gzip_bombs_leave_memory_as_it_was(server):
 
 
 def test_no_answer_in_time_is_status_504_and_the_server_answers_others(server):
-    late = server.post(SLOW, {"instances": [steps_in(server, seconds=10)]})
+    late = server.post(SLOW, {"instances": [steps_in(server, seconds=6)]})
     assert late.status_code == 504
     assert "no answer" in late.json()["error"]
     assert server.post(PREDICT, BODY).status_code == 200
+    # What nobody waits for goes on in its thread; the next test needs that one.
+    server.wait(lambda: server.post(SLOW, {"instances": [1.0]}).status_code == 200)
 
 
 def steps_in(server, *, seconds: float) -> float:
     """How many steps of work take about that long on this machine."""
-    began = time.monotonic()
-    assert server.post(SLOW, {"instances": [50_000.0]}).status_code == 200
-    return round(50_000 * seconds / (time.monotonic() - began))
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert server.post(SLOW, {"instances": [50_000.0]}).status_code == 200
+        took.append(time.monotonic() - began)
+    return round(50_000 * seconds / min(took))
 
 
 async def post(
