@@ -93,8 +93,9 @@ def looked(run: Run, champion: Champion | None, since: str) -> Looked:
     return Looked(promoted_at=promoted_at, until=since, **found.model_dump(include=kept))
 
 
-def keep(run: Run, before: Looked, after: Looked) -> None:
-    """Let the next look go on from here."""
+def keep(run: Run, before: Looked, after: Looked, *, judged_until: str) -> None:
+    """Let the next look go on from here, with the cohorts that it needs."""
+    after = after.model_copy(update={"cohorts": needed(after.cohorts, judged_until)})
     with run.write(LOOKED) as draft:
         text = _Kept(before=before, after=after).model_dump_json(indent=1)
         (draft.folder / "looked.json").write_text(text)

@@ -40,7 +40,7 @@ def look(run: Run, record: MonitoringRecord) -> None:
     """
     name = run.config.name
     _send_again(run)
-    if (until := snoozed_until(run.store, name)) is not None:
+    if (until := snoozed_until(run.store.history(name))) is not None:
         log.info("messages about %s are snoozed until %s", name, clock.text(until))
         return
     where = f"Look at {name}__monitor in Airflow."
@@ -75,9 +75,9 @@ def snooze(store: Store, pipeline: str, until: datetime, by: str, reason: str) -
     store.record(pipeline, entry)
 
 
-def snoozed_until(store: Store, pipeline: str) -> datetime | None:
+def snoozed_until(history: Sequence[HistoryEntry]) -> datetime | None:
     """When the pipeline speaks again; None when it does."""
-    for entry in reversed(store.history(pipeline)):
+    for entry in reversed(history):
         if entry.event == SNOOZE:
             until = clock.parse(entry.subject)
             return until if until > clock.now() else None

@@ -11,7 +11,7 @@ from pipeline_tasks import quarantine, releasing
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Champion, HistoryEntry
-from pipeline_tasks.notifying import SNOOZE
+from pipeline_tasks.notifying import snoozed_until
 from pipeline_tasks.pages import charts, series
 from pipeline_tasks.pages.activity import Activity
 from pipeline_tasks.pages.drift import Finding, HeatMap, heat_map
@@ -113,17 +113,11 @@ def pipeline_page(
         history=[one for one in history if shown and one.at >= shown[0].at],
         versions=_versions(journals, config.name, history),
         quarantined=_quarantined(journals, files, config.name, history),
-        snoozed_until=snoozed_until(history),
+        snoozed_until=clock.text(until) if (until := snoozed_until(history)) else None,
         activity=activity,
         asked=asked,
         files=files,
     )
-
-
-def snoozed_until(history: Sequence[HistoryEntry]) -> str | None:
-    """When people are told of alarms again, if that is later than now."""
-    said = [one.subject for one in history if one.event == SNOOZE]
-    return said[-1] if said and said[-1] > clock.text(clock.now()) else None
 
 
 def _chosen(map_: HeatMap, asked: Asked) -> tuple[Look, Finding] | None:

@@ -95,8 +95,7 @@ def collect(run: Run) -> Ref:
         (draft.folder / "window.json").write_text(json.dumps(facts, indent=1))
         (draft.folder / "cohorts.json").write_text(cohorts.shown(after.cohorts))
         draft.summary |= facts
-    needed = cohorts.needed(after.cohorts, marks.label)
-    cohorts.keep(run, before, after.model_copy(update={"cohorts": needed}))
+    cohorts.keep(run, before, after, judged_until=marks.label)
     return draft.done()
 
 

@@ -296,7 +296,7 @@ def test_a_snooze_is_in_the_history_and_holds_back_what_is_known(small, chat):
     assert chat.titles() == ["version 2 was taken away"]
     last = watched.store.history("small")[-1]
     assert (last.event, last.by, last.reasons) == ("snooze", "ana", ("we know: new camera",))
-    assert notifying.snoozed_until(watched.store, "small") == clock.parse(last.subject)
+    assert notifying.snoozed_until(watched.store.history("small")) == clock.parse(last.subject)
     notifying.snooze(watched.store, "small", clock.now(), by="ana", reason="mended")
     watched.look(Answer.YES, "drift")
     assert chat.titles()[1:] == ["small is degraded: drift"]

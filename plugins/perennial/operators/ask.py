@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
 
-from perennial.operators.step import DecisionOperator, StepOperator
-from pipeline_tasks import notifying
+from perennial.operators.asking import AskingOperator
+from perennial.operators.step import StepOperator
 from pipeline_tasks.config import PipelineConfig
 
 
-class AskOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
+class AskOperator(AskingOperator):
     """Asks a person when the step `decide` says so, and passes on at once when it says yes.
 
     While it waits, the run is under "Required Actions" with the reasons and takes no worker slot.
@@ -22,10 +21,8 @@ class AskOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
     """
 
     def __init__(self, *, pipeline: PipelineConfig, **kwargs: Any) -> None:
-        # A person may take longer than any computation.
         subject = f"Retrain {pipeline.name} once more?"
-        kwargs |= {"execution_timeout": None, "subject": subject}
-        super().__init__(step="decide", pipeline=pipeline, **kwargs)
+        super().__init__(step="decide", pipeline=pipeline, subject=subject, **kwargs)
 
     def execute(self, context: Context) -> Any:
         """Go on, or ask."""
@@ -33,17 +30,10 @@ class AskOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
         if ref["summary"]["answer"] != "ask":
             self.log.info("nobody needs to be asked")
             return self.follow(context, ref)
-        reasons = ref["summary"]["reasons"].split("; ")
-        self.body = "\n".join(f"- {reason}" for reason in reasons)
-        where = f"Answer under Required Actions of {self.dag_id} in Airflow."
-        notifying.tell(self._run(context), self.subject, [*reasons, where])
-        return ApprovalOperator.execute(self, context)
+        return self.ask(context, ref)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """What the person said, kept in the history."""
-        if "error" in event:
-            self.process_trigger_event_error(event)
-        person = (event.get("responded_by_user") or {}).get("name") or "a person"
-        is_yes = event["chosen_options"] == [self.APPROVE]
+        is_yes, person = self.answered(event)
         self.given = {"approved_by" if is_yes else "refused_by": person}
         return self.follow(context, StepOperator.execute(self, context))

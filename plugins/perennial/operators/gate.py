@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
 
-from perennial.operators.step import DecisionOperator, StepOperator
-from pipeline_tasks import notifying
+from perennial.operators.asking import AskingOperator
+from perennial.operators.step import StepOperator
 from pipeline_tasks.config import PipelineConfig
 
 VERDICT = "verdict"
 
 
-class GateOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
+class GateOperator(AskingOperator):
     """Runs the step `gate`; a refusal, or every verdict, can be put before a person.
 
     While it waits, the run is under "Required Actions" with the verdict's reasons and takes no
@@ -26,9 +25,8 @@ class GateOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
     """
 
     def __init__(self, *, pipeline: PipelineConfig, **kwargs: Any) -> None:
-        # A person may take longer than any computation.
-        kwargs |= {"execution_timeout": None, "subject": f"Promote the candidate {pipeline.name}?"}
-        super().__init__(step="gate", pipeline=pipeline, **kwargs)
+        subject = f"Promote the candidate {pipeline.name}?"
+        super().__init__(step="gate", pipeline=pipeline, subject=subject, **kwargs)
 
     def execute(self, context: Context) -> Any:
         """Decide; ask a person, or go on."""
@@ -38,21 +36,13 @@ class GateOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]
         if wanted == "never" or (is_yes and wanted == "refused"):
             return self.follow(context, ref)
         context["ti"].xcom_push(VERDICT, ref)
-        reasons = ref["summary"]["reasons"].split("; ")
-        self.body = f"The gate says **{ref['summary']['answer']}**:\n\n" + "\n".join(
-            f"- {reason}" for reason in reasons
-        )
-        where = f"Answer under Required Actions of {self.dag_id} in Airflow."
-        notifying.tell(self._run(context), self.subject, [*reasons, where])
-        return ApprovalOperator.execute(self, context)
+        return self.ask(context, ref, f"The gate says **{ref['summary']['answer']}**:\n\n")
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """What the person said: promoted by their name, or skipped."""
-        if "error" in event:
-            self.process_trigger_event_error(event)
-        person = (event.get("responded_by_user") or {}).get("name") or "a person"
+        is_yes, person = self.answered(event)
         ref = context["ti"].xcom_pull(task_ids=self.task_id, key=VERDICT)
-        if event["chosen_options"] != [self.APPROVE]:
+        if not is_yes:
             self.log.info("%s says no", person)
             self.skip(context, ref, set(self.downstream_task_ids))
         self.log.info("approved by %s", person)

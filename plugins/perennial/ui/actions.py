@@ -13,10 +13,10 @@ from fastapi.responses import RedirectResponse
 from perennial.ui import access, places
 from perennial.ui.scheduler import Scheduler
 from perennial.ui.shown import Shown, wanted
+from pipeline_tasks import notifying
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Answer, HistoryEntry
-from pipeline_tasks.notifying import SNOOZE
 
 router = APIRouter(dependencies=[Depends(access.require_own_origin)])
 
@@ -82,9 +82,8 @@ def snooze(
     looks = Shown.here().journals.looks(name)
     if not looks or looks[-1].answer != Answer.YES.value:
         raise HTTPException(409, f"{name} has no alarm now: there is nothing to snooze.")
-    until = clock.text(clock.now() + timedelta(hours=hours))
-    look = looks[-1]
-    _record(config, user, SNOOZE, look.id, why, subject=until, episode=look.episode)
+    until = clock.now() + timedelta(hours=hours)
+    notifying.snooze(Shown.here().journals.store, config.name, until, user.get_name(), why)
     return _back(request, places.pipeline(name), "snoozed")
 
 
