@@ -138,10 +138,18 @@ def _record(root: Path, number: int, at: str) -> MonitoringRecord:
         causes=("quality",) if is_bad else (),
         episode=run if is_bad else "",
         report=_report(root, run, number),
-        numbers=NUMBERS | {"label_watermark": at, "prediction_watermark": at},
+        numbers=NUMBERS | _quality(number) | {"label_watermark": at, "prediction_watermark": at},
         prediction_watermark=at,
         label_watermark=at,
     )
+
+
+def _quality(number: int) -> dict[str, Scalar]:
+    value = 0.9 + number % 13 / 200
+    found: dict[str, Scalar] = {"drifted": 0, "compared": FEATURES}
+    for name in ("quality", "estimated"):
+        found |= {name: value, f"{name}_low": value - 0.02, f"{name}_high": value + 0.02}
+    return found
 
 
 def _report(root: Path, run: str, number: int) -> Ref:

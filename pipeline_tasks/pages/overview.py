@@ -9,7 +9,7 @@ from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.values import Champion
 from pipeline_tasks.pages.activity import Activity
 from pipeline_tasks.pages.health import Health, health
-from pipeline_tasks.pages.quality import Limit, drifted, limit, quality_of
+from pipeline_tasks.pages.quality import Limit, limit
 from pipeline_tasks.pages.reading import Estimate, Files, Journals, Look
 
 
@@ -47,7 +47,7 @@ def _row(journals: Journals, files: Files, config: PipelineConfig, activity: Act
     looks = journals.looks(config.name)
     mine = [one for one in looks[-50:] if champion and one.version == champion.version]
     look: Look | None = mine[-1] if mine else None
-    judged = [found for one in mine[-10:] if (found := quality_of(files, one))]
+    judged = [one.quality for one in mine[-10:] if one.quality]
     return Row(
         name=config.name,
         description=config.description,
@@ -56,7 +56,7 @@ def _row(journals: Journals, files: Files, config: PipelineConfig, activity: Act
         metric=config.promotion.metric,
         quality=judged[-1] if judged else None,
         limit=limit(config, files, champion, look),
-        drift=drifted(files, look) if look else None,
+        drift=look.drifted if look else None,
         looked_at=look.at if look else None,
         predictions=look.predictions if look else 0,
         latency_p99_ms=look.latency_ms.get("p99") if look else None,

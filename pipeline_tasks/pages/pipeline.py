@@ -16,13 +16,12 @@ from pipeline_tasks.pages import charts, series
 from pipeline_tasks.pages.activity import Activity
 from pipeline_tasks.pages.drift import Finding, HeatMap, heat_map
 from pipeline_tasks.pages.health import Health, health
-from pipeline_tasks.pages.quality import Limit, limit, quality_of
+from pipeline_tasks.pages.quality import Limit, limit
 from pipeline_tasks.pages.reading import Files, Journals, Look
 from pipeline_tasks.pages.stages import Stage, Tasks, stages
 
 MOST_DECISIONS = 50
 SPANS = (50, 200, 1000)
-READ_REPORTS = 200
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,7 @@ class PipelinePage:
     @property
     def quality_chart(self) -> Markup:
         """Quality over time."""
-        recent = {look.id for look in self.looks[-READ_REPORTS:]}
-
-        def of(look: Look) -> object:
-            return quality_of(self.files, look) if look.id in recent else look.quality
-
-        return series.quality(self.looks, self.history, self.limit, self.metric, of)  # type: ignore[arg-type]
+        return series.quality(self.looks, self.history, self.limit, self.metric)
 
     @property
     def service_charts(self) -> list[Markup]:

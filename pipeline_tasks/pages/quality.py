@@ -1,4 +1,4 @@
-"""Live quality and drift of one look, from its record or, where that is older, from its report."""
+"""What a look's quality is held against, and its report."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.values import Champion
-from pipeline_tasks.pages.reading import Estimate, Files, Look
+from pipeline_tasks.pages.reading import Files, Look
 
 REPORT = "report.json"
-WILSON_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -32,35 +31,6 @@ class Limit:
 def report_of(files: Files, look: Look) -> Mapping[str, Any]:
     """Every number of a look; nothing when its artifact was cleared away."""
     return files.json(look.report, REPORT) or {}
-
-
-def quality_of(files: Files, look: Look) -> Estimate | None:
-    """The promotion metric on the look's labelled rows, if it had any."""
-    if look.quality is not None:
-        return look.quality
-    if not look.labelled:
-        return None
-    found = report_of(files, look).get("quality")
-    if not found or _number(found["value"]) is None:
-        return None
-    low, high = _ends(found)
-    return Estimate(found["value"], low, high, found["rows"])
-
-
-def _ends(found: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The 95 % interval of a share of right rows.
-
-    Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
-    """
-    if found.get("low") is not None:
-        return found["low"], found["high"]
-    value, rows = found["value"], found["rows"]
-    if found.get("spread") is not None or not 0 <= value <= 1:
-        return None, None
-    z2 = WILSON_Z**2
-    middle = (value + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = WILSON_Z / (1 + z2 / rows) * math.sqrt(value * (1 - value) / rows + z2 / (4 * rows**2))
-    return middle - half, middle + half
 
 
 def limit(
@@ -94,14 +64,6 @@ def _promoted(
         if found is not None:
             return found
     return None
-
-
-def drifted(files: Files, look: Look) -> tuple[int, int] | None:
-    """How many features have drifted, of how many that were compared."""
-    if look.drifted is not None:
-        return look.drifted
-    findings = report_of(files, look).get("drift") or []
-    return (sum(bool(one.get("is_drift")) for one in findings), len(findings)) if findings else None
 
 
 def _number(value: object) -> float | None:

@@ -15,7 +15,6 @@ from pipeline_tasks.core.store import Store, write_text
 from pipeline_tasks.pages import rendering
 from pipeline_tasks.pages.activity import Activity
 from pipeline_tasks.pages.pipeline import SPANS, Asked, PipelinePage, pipeline_page
-from pipeline_tasks.pages.quality import quality_of
 from pipeline_tasks.pages.reading import Files, Journals
 
 
@@ -76,7 +75,7 @@ def as_data(page: PipelinePage) -> dict[str, Any]:
                 "version": look.version,
                 "answer": look.answer,
                 "reasons": look.reasons,
-                "quality": quality_of(page.files, look),
+                "quality": look.quality,
                 "estimated": look.estimated,
                 "predictions": look.predictions,
                 "labelled": look.labelled,

@@ -53,12 +53,11 @@ def quality(
     history: Sequence[HistoryEntry],
     limit: Limit | None,
     metric: str,
-    of: Callable[[Look], Estimate | None],
 ) -> Markup:
     """Realised quality with its interval, estimated quality with its band, and where it alarms."""
     if not looks:
         return Markup("")
-    realised = list(_estimates(looks, of, metric))
+    realised = list(_estimates(looks, lambda look: look.quality, metric))
     estimated = list(_estimates(looks, lambda look: look.estimated, f"estimated {metric}"))
     levels = []
     if limit is not None:

@@ -71,7 +71,16 @@ def look(small, number: int, *, is_bad: bool) -> None:
         causes=("quality", "drift") if is_bad else (),
         episode=run.id if is_bad else "",
         report=draft.done(),
-        numbers={"predictions": 200, "labelled": 200, "latency_p99_ms": 3.0},
+        numbers={
+            "predictions": 200,
+            "labelled": 200,
+            "latency_p99_ms": 3.0,
+            "quality": quality["value"],
+            "quality_low": quality["value"] - 0.07,
+            "quality_high": quality["value"] + 0.07,
+            "drifted": int(is_bad),
+            "compared": 1,
+        },
         prediction_watermark=now,
         label_watermark=now,
     )
@@ -99,7 +108,7 @@ def test_quality_over_time_has_every_look_with_its_interval(small):
     assert drawn.count('<circle class="dot realised"') == 6
     assert '<polygon class="band realised"' in drawn
     assert "alarm at 0.87" in drawn
-    assert "accuracy 0.5 (0.4314 to 0.5686), 200 rows" in drawn  # Wilson's interval of 100 in 200
+    assert "accuracy 0.5 (0.43 to 0.57), 200 rows" in drawn
 
 
 def test_a_cell_of_the_heat_map_says_why_it_counts(small):
