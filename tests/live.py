@@ -168,10 +168,17 @@ class Live:
             (self.pipelines / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
 
+def command(process: psutil.Process) -> list[str]:
+    """What was typed to start it; of one that ended meanwhile, nothing."""
+    with suppress(psutil.NoSuchProcess):  # a zombie is no process either
+        return list(process.cmdline())
+    return []
+
+
 def still_alive(family: list[psutil.Process]) -> list[str]:
     """Which of these processes are there after a moment's patience."""
     _, alive = psutil.wait_procs(family, timeout=5)
-    return [" ".join(process.cmdline())[:200] for process in alive]
+    return [" ".join(command(process))[:200] for process in alive]
 
 
 def listening(family: list[psutil.Process]) -> set[str]:

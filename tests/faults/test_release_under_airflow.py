@@ -16,7 +16,7 @@ import yaml
 
 from pipeline_tasks import desired
 from tests.deployment.conftest import Traffic, bad
-from tests.live import Live
+from tests.live import Live, command
 from tests.small import csv_text
 
 TRAIN, ROLLBACK, MONITOR = "fruit__train", "fruit__rollback", "fruit__monitor"
@@ -114,8 +114,8 @@ class Fruit:
     def kill(self, word: str) -> None:
         """SIGKILL to one of Airflow's components; the launcher starts it again."""
         for process in self.live.family():
-            command = process.cmdline()
-            if word in command and any(part.endswith("airflow") for part in command):
+            typed = command(process)
+            if word in typed and any(part.endswith("airflow") for part in typed):
                 for one in [*process.children(recursive=True), process]:
                     try:
                         os.kill(one.pid, signal.SIGKILL)
@@ -293,7 +293,7 @@ def test_a_degraded_look_is_an_asset_event_with_its_reasons_and_a_healthy_one_is
 
     assert look()[1] is None
     is_server = "pipeline_tasks.serving"
-    [server] = [one for one in fruit.live.family() if is_server in one.cmdline()]
+    [server] = [one for one in fruit.live.family() if is_server in command(one)]
     server.suspend()
     try:
         run, event = look()

@@ -13,6 +13,7 @@ import yaml
 
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Answer, HistoryEntry
+from tests.live import command
 from tests.monitoring.world import Production
 
 NAME = "watched"
@@ -60,10 +61,8 @@ class Watched(Production):
     def kill(self, word: str) -> None:
         """SIGKILL to one of Airflow's components; the launcher starts it again."""
         for process in self.live.family():
-            command: list[str] = []
-            with suppress(psutil.NoSuchProcess):  # a zombie is no process either
-                command = process.cmdline()
-            if word in command and any(part.endswith("airflow") for part in command):
+            typed = command(process)
+            if word in typed and any(part.endswith("airflow") for part in typed):
                 for one in [*process.children(recursive=True), process]:
                     with suppress(ProcessLookupError, psutil.NoSuchProcess):
                         os.kill(one.pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline_tasks.serving.client import Client
-from tests.live import pid_exists
+from tests.live import command, pid_exists
 
 
 def follow(live, dag: str, run: str) -> str:
@@ -40,7 +40,7 @@ def test_a_broken_csv_stops_at_check_without_a_retry_and_nothing_is_pushed(live)
 
 
 def server_process(live):
-    return next(one for one in live.family() if "pipeline_tasks.serving" in one.cmdline())
+    return next(one for one in live.family() if "pipeline_tasks.serving" in command(one))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from tests.live import Live, listening, pid_exists, still_alive
+from tests.live import Live, command, listening, pid_exists, still_alive
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_up_and_down_and_up_again(live):
     assert "that an earlier run left behind" in live.text()
     assert not [process for process in services if process.is_running()]
 
-    server = next(one for one in live.family() if "pipeline_tasks.serving" in one.cmdline())
+    server = next(one for one in live.family() if "pipeline_tasks.serving" in command(one))
     server.kill()
     live.wait_for(lambda: "starting model server again" in live.text(), "a new model server")
     family = live.family()
