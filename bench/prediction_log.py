@@ -19,8 +19,8 @@ import numpy as np
 from pipeline_tasks import observations
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.serving import prediction_log
-from pipeline_tasks.serving.prediction_log import Answered, PredictionLog, new_id
+from pipeline_tasks.serving.observed import prediction_log
+from pipeline_tasks.serving.observed.prediction_log import Answered, PredictionLog, new_id
 
 REQUESTS = 20_000
 COLUMNS = 20

@@ -16,11 +16,11 @@ from statistics import mean
 from rich.console import Console
 
 from bench.measure import data
-from pipeline_tasks.production import Budget
 from pipeline_tasks.replay import living, report, streams
 from pipeline_tasks.replay.living import Life
 from pipeline_tasks.replay.policies import USUAL, Rules
 from pipeline_tasks.replay.streams import Stream
+from pipeline_tasks.sections.production import Budget
 
 SEEDS, HELD_OUT = (1, 2, 3), 15_000
 # Days until the age of a model calls for training, and of a budget of 11 trainings.

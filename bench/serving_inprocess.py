@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline_tasks.serving.model import load
+from pipeline_tasks.serving.versions.model import load
 
 CALLS = 5000
 

@@ -27,8 +27,9 @@ import yaml
 from rich.console import Console
 
 from bench.measure import PROJECT, environment, show
-from pipeline_tasks import config, desired, loop, publishing
+from pipeline_tasks import config, loop
 from pipeline_tasks.core.store import Store
+from pipeline_tasks.release import desired, publishing
 from pipeline_tasks.run import Run
 
 SWAPS, CLIENTS, STEADY_SECONDS = 20, 4, 4.0

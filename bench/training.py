@@ -19,8 +19,9 @@ import yaml
 from rich.console import Console
 
 from bench.measure import PROJECT, cpu_seconds, data, environment, show
-from pipeline_tasks import config, rows
+from pipeline_tasks import config
 from pipeline_tasks.core.store import Store
+from pipeline_tasks.data import rows
 
 ROUNDS = 3
 PLAIN_EPOCHS = 10

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline_tasks import config, inferring, loop, terminal
+from pipeline_tasks import config, loop, terminal
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError, PipelineError
+from pipeline_tasks.data import inferring
 from pipeline_tasks.run import Run, default_store
 
 

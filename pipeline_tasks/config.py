@@ -17,16 +17,17 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline_tasks import column_rules, metrics, mistakes
+from pipeline_tasks import metrics
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.values import Frozen
-from pipeline_tasks.deployment import Deployment
-from pipeline_tasks.logged import Logged
-from pipeline_tasks.observing import Observation
-from pipeline_tasks.preparation import Preparation
-from pipeline_tasks.production import Monitoring, Notifying, Retraining
-from pipeline_tasks.settings import (
+from pipeline_tasks.sections import column_rules, mistakes
+from pipeline_tasks.sections.deployment import Deployment
+from pipeline_tasks.sections.logged import Logged
+from pipeline_tasks.sections.observing import Observation
+from pipeline_tasks.sections.preparation import Preparation
+from pipeline_tasks.sections.production import Monitoring, Notifying, Retraining
+from pipeline_tasks.sections.settings import (
     Column,
     Evaluation,
     Label,
@@ -35,8 +36,8 @@ from pipeline_tasks.settings import (
     Split,
     part_of,
 )
-from pipeline_tasks.training import Training, Tuning
-from pipeline_tasks.variants import Export
+from pipeline_tasks.sections.training import Training, Tuning
+from pipeline_tasks.sections.variants import Export
 
 PROJECT = Path(__file__).parent.parent
 PIPELINE_NAME = r"^[a-z][a-z0-9_]{0,62}$"

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline_tasks import (
-    config,
+from pipeline_tasks import config
+from pipeline_tasks.core import registry
+from pipeline_tasks.sections import (
     deployment,
     observing,
     preparation,
@@ -19,7 +20,6 @@ from pipeline_tasks import (
     training,
     variants,
 )
-from pipeline_tasks.core import registry
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "columns: one of them": settings.Column,

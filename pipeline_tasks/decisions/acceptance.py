@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline_tasks.core.values import Answer, Verdict
-from pipeline_tasks.deployment import Deployment
+from pipeline_tasks.sections.deployment import Deployment
 
 Check = tuple[bool, str]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline_tasks.core.values import Answer, Verdict
-from pipeline_tasks.production import Monitoring
+from pipeline_tasks.sections.production import Monitoring
 
 CERTAINTY_Z = 2.326  # one-sided 1 %
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from pipeline_tasks.core.values import Answer, Verdict
 from pipeline_tasks.decisions.pairing import Pair, chance_of_gain
-from pipeline_tasks.settings import Promotion
+from pipeline_tasks.sections.settings import Promotion
 
 Check = tuple[bool, str]
 INCOMPARABLE = (

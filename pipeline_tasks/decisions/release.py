@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from pipeline_tasks.core.values import Answer, Verdict
 from pipeline_tasks.decisions.sequential import bounds
-from pipeline_tasks.deployment import Deployment
+from pipeline_tasks.sections.deployment import Deployment
 
 SLOWEST = 0.01
 SEQUENCES = 11

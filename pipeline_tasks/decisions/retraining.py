@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline_tasks.core.values import Answer, Verdict
-from pipeline_tasks.production import Retraining
+from pipeline_tasks.sections.production import Retraining
 
 QUALITY, DRIFT, SERVICE = "quality", "drift", "service"
 AGE, VOLUME, FOLLOW_UP, FORCED = "age", "volume", "follow_up", "forced"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import rows
 from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.data import rows
 from pipeline_tasks.learning import encoding, network
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from pipeline_tasks import rows
 from pipeline_tasks.config import PipelineConfig
-from pipeline_tasks.preparation import Augmentation
+from pipeline_tasks.data import rows
+from pipeline_tasks.sections.preparation import Augmentation
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline_tasks.preparation import Balance
+from pipeline_tasks.sections.preparation import Balance
 
 if TYPE_CHECKING:
     import numpy as np

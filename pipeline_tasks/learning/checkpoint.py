@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_tasks.training import Training
+from pipeline_tasks.sections.training import Training
 
 if TYPE_CHECKING:
     import keras

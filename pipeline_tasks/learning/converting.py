@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks.variants import SIGNATURE
+from pipeline_tasks.sections.variants import SIGNATURE
 
 if TYPE_CHECKING:
     import numpy as np

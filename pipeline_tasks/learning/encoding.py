@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from pipeline_tasks import preparation, rows, scaling, vocabulary
 from pipeline_tasks.config import PipelineConfig
-from pipeline_tasks.settings import Column
+from pipeline_tasks.data import rows, scaling, vocabulary
+from pipeline_tasks.sections import preparation
+from pipeline_tasks.sections.settings import Column
 from pipeline_tasks.transforms import date_parts, words
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline_tasks import rows
 from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.data import rows
 from pipeline_tasks.learning import augmenting, balancing, encoding
 from pipeline_tasks.learning.fitting import Examples
 

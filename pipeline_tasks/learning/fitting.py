@@ -13,7 +13,7 @@ from pipeline_tasks.learning import network
 from pipeline_tasks.learning.averaging import Average
 from pipeline_tasks.learning.checkpoint import Checkpoint, Progress
 from pipeline_tasks.learning.optimizers import optimizer_of
-from pipeline_tasks.training import Training
+from pipeline_tasks.sections.training import Training
 
 if TYPE_CHECKING:
     import keras

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline_tasks.training import Training
+from pipeline_tasks.sections.training import Training
 
 if TYPE_CHECKING:
     import keras

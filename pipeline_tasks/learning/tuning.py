@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks.core import clock
-from pipeline_tasks.training import Tuning
+from pipeline_tasks.sections.training import Tuning
 
 if TYPE_CHECKING:
     import optuna

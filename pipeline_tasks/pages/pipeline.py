@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from pipeline_tasks import quarantine, releasing
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Champion, HistoryEntry
-from pipeline_tasks.notifying import snoozed_until
+from pipeline_tasks.monitoring.notifying import snoozed_until
 from pipeline_tasks.pages import charts, series
 from pipeline_tasks.pages.activity import Activity
 from pipeline_tasks.pages.drift import Finding, HeatMap, heat_map
@@ -19,6 +18,7 @@ from pipeline_tasks.pages.health import Health, health
 from pipeline_tasks.pages.quality import Limit, limit
 from pipeline_tasks.pages.reading import Files, Journals, Look
 from pipeline_tasks.pages.stages import Stage, Tasks, stages
+from pipeline_tasks.release import quarantine, releasing
 
 MOST_DECISIONS = 50
 SPANS = (50, 200, 1000)

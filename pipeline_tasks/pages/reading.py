@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from pipeline_tasks import quarantine
 from pipeline_tasks.core.artifact import MANIFEST, Manifest
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import Store, safe_name
 from pipeline_tasks.core.values import HistoryEntry, Ref
+from pipeline_tasks.release import quarantine
 
 Parsed = TypeVar("Parsed")
 MOST_FILES = 2_000

@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from pipeline_tasks import golden
 from pipeline_tasks.core.errors import PipelineError
 from pipeline_tasks.core.store import Store, read_manifest
 from pipeline_tasks.core.values import Champion
+from pipeline_tasks.release import golden
+from pipeline_tasks.sections.settings import Column
 from pipeline_tasks.serving.client import Client
-from pipeline_tasks.settings import Column
 
 MOST_SHOWN = 10
 WAIT_SECONDS = 15

@@ -9,7 +9,6 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from pipeline_tasks import variants
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.artifact import Manifest
 from pipeline_tasks.core.errors import ArtifactError
@@ -17,8 +16,9 @@ from pipeline_tasks.core.store import RETRAINING
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
 from pipeline_tasks.pages import curves
 from pipeline_tasks.pages.reading import Files, Journals, manifest
+from pipeline_tasks.sections import variants
+from pipeline_tasks.sections.variants import Variants
 from pipeline_tasks.validation import card
-from pipeline_tasks.variants import Variants
 
 ORIGINS = ("deployment", "verdict", "exported", "evaluation", "model", "prepared", "checked", "raw")
 

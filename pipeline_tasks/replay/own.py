@@ -6,10 +6,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline_tasks import rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ConfigError
+from pipeline_tasks.data import rows
 from pipeline_tasks.replay.policies import USUAL, Rules
 from pipeline_tasks.replay.streams import Stream, of_rows
 

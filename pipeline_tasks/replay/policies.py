@@ -9,8 +9,8 @@ from typing import Protocol
 from pipeline_tasks.core.values import Answer
 from pipeline_tasks.decisions.changes import Errors, look, redrawn
 from pipeline_tasks.decisions.retraining import QUALITY, Evidence, Regime, retraining
-from pipeline_tasks.production import Budget, Retraining
-from pipeline_tasks.settings import Promotion
+from pipeline_tasks.sections.production import Budget, Retraining
+from pipeline_tasks.sections.settings import Promotion
 
 MINUTES_A_DAY = 1440.0
 WEEK = 7

@@ -7,7 +7,7 @@ import socket
 import sys
 
 from pipeline_tasks.core.errors import ConfigError
-from pipeline_tasks.serving import options
+from pipeline_tasks.serving.processes import options
 
 BACKLOG = 4096
 
@@ -22,10 +22,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     if arguments.workers > 1 and arguments.worker is None:
-        from pipeline_tasks.serving.workers import Workers
+        from pipeline_tasks.serving.processes.workers import Workers
 
         return Workers(arguments.workers, listening).run()
-    from pipeline_tasks.serving import running
+    from pipeline_tasks.serving.processes import running
 
     try:
         running.run(arguments, listening, tokens)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline_tasks.serving import signatures
-from pipeline_tasks.serving.codec import Array, Batch
-from pipeline_tasks.serving.failures import Failure, bad_request, of
-from pipeline_tasks.serving.model import Model
-from pipeline_tasks.serving.prediction_log import Answered
-from pipeline_tasks.serving.signatures import Signature
-from pipeline_tasks.serving.slot import Slot
+from pipeline_tasks.serving.observed.prediction_log import Answered
+from pipeline_tasks.serving.rest.codec import Array, Batch
+from pipeline_tasks.serving.rest.failures import Failure, bad_request, of
+from pipeline_tasks.serving.versions import signatures
+from pipeline_tasks.serving.versions.model import Model
+from pipeline_tasks.serving.versions.signatures import Signature
+from pipeline_tasks.serving.versions.slot import Slot
 
 EXAMPLES = "inputs"
 OUTPUTS = {"classify": ("classes", "scores"), "regress": ("outputs",)}

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from math import inf
 from weakref import WeakKeyDictionary
 
-from pipeline_tasks.serving.codec import Array, concatenate
-from pipeline_tasks.serving.failures import Failure, of
-from pipeline_tasks.serving.signatures import Signature
+from pipeline_tasks.serving.rest.codec import Array, concatenate
+from pipeline_tasks.serving.rest.failures import Failure, of
+from pipeline_tasks.serving.versions.signatures import Signature
 
 # A call that costs less than it would save to share one is made at once; one that holds up the loop
 # for less than it takes to hand it to a thread and back is made on the loop.

@@ -15,10 +15,10 @@ def loaded(folder: Path, model: str) -> Iterator[Callable[[bytes], tuple[int, by
     It returns status and body. Raises what loading raises: ArtifactError when the folder is not
     whole, TensorFlow's errors.
     """
-    from pipeline_tasks.serving.app import App
-    from pipeline_tasks.serving.model import load
+    from pipeline_tasks.serving.rest.app import App
     from pipeline_tasks.serving.service import Service
-    from pipeline_tasks.serving.versions import Versions
+    from pipeline_tasks.serving.versions.model import load
+    from pipeline_tasks.serving.versions.watched import Versions
 
     versions = Versions(folder.parent)
     versions.adopt(load(folder, name=model, version=1))

@@ -17,8 +17,8 @@ from pipeline_tasks.serving.histogram import (
     add_samples,
     summed,
 )
-from pipeline_tasks.serving.servable import AVAILABLE
-from pipeline_tasks.serving.versions import Versions
+from pipeline_tasks.serving.versions.servable import AVAILABLE
+from pipeline_tasks.serving.versions.watched import Versions
 
 TENSORFLOW = ":tensorflow:serving:"
 

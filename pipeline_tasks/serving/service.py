@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.desired import Trial
-from pipeline_tasks.serving import asking, trial
+from pipeline_tasks.release.desired import Trial
+from pipeline_tasks.serving import asking
 from pipeline_tasks.serving.asking import Answer, Asked
-from pipeline_tasks.serving.codec import Batch
-from pipeline_tasks.serving.failures import Failure
 from pipeline_tasks.serving.metrics import Metrics
-from pipeline_tasks.serving.model import Model
-from pipeline_tasks.serving.prediction_log import PredictionLog, new_id
-from pipeline_tasks.serving.servable import State
-from pipeline_tasks.serving.shadow import Shadow
-from pipeline_tasks.serving.signatures import Signature
-from pipeline_tasks.serving.slot import Slot
-from pipeline_tasks.serving.versions import Versions
+from pipeline_tasks.serving.observed.prediction_log import PredictionLog, new_id
+from pipeline_tasks.serving.rest.codec import Batch
+from pipeline_tasks.serving.rest.failures import Failure
+from pipeline_tasks.serving.versions import trial
+from pipeline_tasks.serving.versions.model import Model
+from pipeline_tasks.serving.versions.servable import State
+from pipeline_tasks.serving.versions.shadow import Shadow
+from pipeline_tasks.serving.versions.signatures import Signature
+from pipeline_tasks.serving.versions.slot import Slot
+from pipeline_tasks.serving.versions.watched import Versions
 
 log = logging.getLogger(__name__)
 

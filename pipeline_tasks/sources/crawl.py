@@ -11,17 +11,18 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urldefrag, urljoin, urlsplit
 from urllib.robotparser import RobotFileParser
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from pipeline_tasks import html_document, sources, tables
-from pipeline_tasks.column_rules import expression
+from pipeline_tasks import sources
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import html_document, tables
+from pipeline_tasks.sections.column_rules import Expression
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +35,6 @@ OTHER = "choose another table with source.table"
 REDIRECTS, SITEMAPS = 5, 50
 NO_ACCESS, CLOSED = (401, 403), (b"", b"User-agent: *\nDisallow: /")
 PLACE = r"(?s)<loc>\s*(?:<!\[CDATA\[)?\s*(.*?)\s*(?:\]\]>)?\s*</loc>"
-Expression = Annotated[str, AfterValidator(expression)]
 
 
 class Params(Frozen):

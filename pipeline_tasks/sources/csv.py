@@ -13,11 +13,11 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic import Field
 
-from pipeline_tasks import csv_lines, tables
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError, EmptyError, PipelineError
 from pipeline_tasks.core.fingerprint import digest_of_text
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import csv_lines, tables
 from pipeline_tasks.sources import files
 
 if TYPE_CHECKING:

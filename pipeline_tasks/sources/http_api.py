@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline_tasks import sources, tables
+from pipeline_tasks import sources
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError, DataError
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import tables
 
 if TYPE_CHECKING:
     import httpx

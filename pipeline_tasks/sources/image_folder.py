@@ -16,8 +16,8 @@ from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError, PipelineError
 from pipeline_tasks.core.fingerprint import digest_of_file, digest_of_text
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data.tables import MEND
 from pipeline_tasks.sources import expand
-from pipeline_tasks.tables import MEND
 
 if TYPE_CHECKING:
     import numpy as np

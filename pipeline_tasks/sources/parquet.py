@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
 
-from pipeline_tasks import tables
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError, PipelineError
 from pipeline_tasks.core.fingerprint import digest_of_file, digest_of_text
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import tables
 from pipeline_tasks.sources import files
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline_tasks import tables
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.fingerprint import library_versions
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import tables
 
 if TYPE_CHECKING:
     import pandas as pd

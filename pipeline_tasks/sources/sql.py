@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from pipeline_tasks import tables, watermark
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError, DataError
 from pipeline_tasks.core.values import Frozen
-from pipeline_tasks.database import check_file, primary_key, told
+from pipeline_tasks.data import tables, watermark
+from pipeline_tasks.data.database import check_file, primary_key, told
 from pipeline_tasks.sources import connection, expand, refuse_secrets
 from pipeline_tasks.sources.parquet import Parts, carry, kept, of_arrow, plain
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from pipeline_tasks import watching
 from pipeline_tasks.core.values import Answer, Ref, Verdict
 from pipeline_tasks.decisions import release
-from pipeline_tasks.releasing import Target
+from pipeline_tasks.release import watching
+from pipeline_tasks.release.releasing import Target
+from pipeline_tasks.release.watching import Subject
 from pipeline_tasks.run import Run, step
-from pipeline_tasks.watching import Subject
 
 
 @step(reads=("deployment",), reusable=False)

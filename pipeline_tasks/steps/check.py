@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_tasks import inferring, observations, regime, rows, schema
-from pipeline_tasks.checked import IS_NEW, OBSERVATIONS, ROWS
+from pipeline_tasks import observations
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.values import Ref
+from pipeline_tasks.data import inferring, rows, schema
+from pipeline_tasks.data.checked import IS_NEW, OBSERVATIONS, ROWS
+from pipeline_tasks.data.schema import Failure
+from pipeline_tasks.data.statistics import Statistics
+from pipeline_tasks.monitoring import regime
 from pipeline_tasks.run import Run, step
-from pipeline_tasks.schema import Failure
-from pipeline_tasks.statistics import Statistics
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import TrainingError
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run, step
-from pipeline_tasks.training import Tuning
+from pipeline_tasks.sections.training import Tuning
 
 if TYPE_CHECKING:
     import optuna

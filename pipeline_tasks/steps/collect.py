@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from pipeline_tasks import (
-    cohorts,
-    drifting,
-    joining,
-    label_source,
-    logged,
-    logged_arrays,
-    observations,
-    publishing,
-    rows,
-    service_facts,
-)
-from pipeline_tasks.cohorts import Looked
+from pipeline_tasks import observations
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.errors import PipelineError
 from pipeline_tasks.core.store import write_text
 from pipeline_tasks.core.values import Champion, Frozen, Ref, Scalar
-from pipeline_tasks.joining import Joined
-from pipeline_tasks.logged_arrays import Sample
+from pipeline_tasks.data import rows
+from pipeline_tasks.monitoring import (
+    cohorts,
+    drifting,
+    joining,
+    label_source,
+    logged_arrays,
+    service_facts,
+)
+from pipeline_tasks.monitoring.cohorts import Looked
+from pipeline_tasks.monitoring.joining import Joined
+from pipeline_tasks.monitoring.logged_arrays import Sample
 from pipeline_tasks.observations import arrow, columns
 from pipeline_tasks.observations.columns import Group
+from pipeline_tasks.release import publishing
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.sections import logged
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 
-from pipeline_tasks import evidence
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import RETRAINING
 from pipeline_tasks.core.values import Answer, HistoryEntry, MonitoringRecord, Ref, Verdict
 from pipeline_tasks.decisions.retraining import nightly, retraining
+from pipeline_tasks.monitoring import evidence
 from pipeline_tasks.run import Run, step, summary_text
 
 log = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from pipeline_tasks import desired, quarantine, releasing
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
+from pipeline_tasks.release import desired, quarantine, releasing
 from pipeline_tasks.run import Run, step
 from pipeline_tasks.validation import card
 

@@ -10,16 +10,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import rows, storages
+from pipeline_tasks import storages
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.fingerprint import code_digest
 from pipeline_tasks.core.store import read_json, read_manifest
 from pipeline_tasks.core.values import Champion, Ref
+from pipeline_tasks.data import rows
 from pipeline_tasks.learning import load_tensorflow
 from pipeline_tasks.metrics import log_loss, rmse
 from pipeline_tasks.run import Run, step
-from pipeline_tasks.settings import Label
+from pipeline_tasks.sections.settings import Label
 from pipeline_tasks.validation import curves, expecting, plots, report
 from pipeline_tasks.validation.comparing import Asked
 from pipeline_tasks.validation.diagnosis import Diagnosis, Evidence, diagnose

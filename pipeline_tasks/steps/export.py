@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import optimising, rows, storages, variants
+from pipeline_tasks import storages
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref
+from pipeline_tasks.data import rows
 from pipeline_tasks.learning import load_tensorflow
+from pipeline_tasks.release import optimising
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.sections import variants
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,12 +6,12 @@ import json
 import math
 from typing import Any
 
-from pipeline_tasks import quarantine
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Answer, Ref, Verdict
 from pipeline_tasks.decisions.pairing import Pair
 from pipeline_tasks.decisions.promotion import Cost, Judged, Scale, Slice, promotion
+from pipeline_tasks.release import quarantine
 from pipeline_tasks.run import Run, step
 
 

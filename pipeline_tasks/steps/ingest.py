@@ -8,11 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from pipeline_tasks import observations, regime
+from pipeline_tasks import observations
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.fingerprint import digest_of_text
 from pipeline_tasks.core.values import Ref
+from pipeline_tasks.monitoring import regime
 from pipeline_tasks.run import Run, step
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pipeline_tasks import drifting, looking, notifying, rows, storages
+from pipeline_tasks import storages
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Answer, Champion, MonitoringRecord, Ref, Verdict
+from pipeline_tasks.data import rows
 from pipeline_tasks.decisions.alarm import Alarm, Charted, Drift, Service, alarm
 from pipeline_tasks.decisions.drift import AMONG, drift
+from pipeline_tasks.monitoring import drifting, looking, notifying
 from pipeline_tasks.run import Run, step
 from pipeline_tasks.validation import charting, expecting, realised
 from pipeline_tasks.validation.estimating import Estimated

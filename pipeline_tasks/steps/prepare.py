@@ -8,12 +8,13 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from pipeline_tasks import learned, rows, splitting, storages
-from pipeline_tasks.checked import Checked, Chosen
+from pipeline_tasks import storages
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.fingerprint import code_digest
 from pipeline_tasks.core.values import Ref
+from pipeline_tasks.data import learned, rows, splitting
+from pipeline_tasks.data.checked import Checked, Chosen
 from pipeline_tasks.run import Run, step
 
 READS = (

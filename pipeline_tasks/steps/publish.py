@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 
-from pipeline_tasks import desired, logged, publishing, quarantine, releasing
 from pipeline_tasks.core.values import Ref
+from pipeline_tasks.release import desired, publishing, quarantine, releasing
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.sections import logged
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 
-from pipeline_tasks import notifying, publishing, quarantine, releasing
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ArtifactError, ConfigError
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref, Scalar
-from pipeline_tasks.releasing import Target
+from pipeline_tasks.monitoring import notifying
+from pipeline_tasks.release import publishing, quarantine, releasing
+from pipeline_tasks.release.releasing import Target
 from pipeline_tasks.run import Run, step
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from pipeline_tasks import trials, watching
 from pipeline_tasks.core.values import Ref, Verdict
+from pipeline_tasks.release import trials, watching
 from pipeline_tasks.run import Run, step
 
 

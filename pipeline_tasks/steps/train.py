@@ -13,7 +13,7 @@ from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.learning import load_tensorflow, warm_start
 from pipeline_tasks.run import Run, step
-from pipeline_tasks.training import Training
+from pipeline_tasks.sections.training import Training
 
 if TYPE_CHECKING:
     import keras

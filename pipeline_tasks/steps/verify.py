@@ -10,12 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline_tasks import golden, variants
 from pipeline_tasks.core.errors import DeploymentError
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.decisions.acceptance import Measured, acceptance
 from pipeline_tasks.learning import load_tensorflow
+from pipeline_tasks.release import golden
 from pipeline_tasks.run import Run, step
+from pipeline_tasks.sections import variants
 
 Ask = Callable[[bytes], tuple[int, bytes]]
 

@@ -6,11 +6,12 @@ import json
 import logging
 from typing import Any
 
-from pipeline_tasks import notifying, publishing, quarantine, releasing
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
-from pipeline_tasks.releasing import Target
+from pipeline_tasks.monitoring import notifying
+from pipeline_tasks.release import publishing, quarantine, releasing
+from pipeline_tasks.release.releasing import Target
 from pipeline_tasks.run import Run, step
 
 log = logging.getLogger(__name__)

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import array_slices, rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ArtifactError, DataError
 from pipeline_tasks.core.fingerprint import digest_of_text
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import array_slices, rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_tasks import array_slices, rows, storages
+from pipeline_tasks import storages
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import array_slices, rows
 
 
 class Params(Frozen):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline_tasks import array_slices, rows, storages
+from pipeline_tasks import storages
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import DataError
-from pipeline_tasks.database import told
+from pipeline_tasks.data import array_slices, rows
+from pipeline_tasks.data.database import told
 from pipeline_tasks.sources.sql import Database, address
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline_tasks.core.values import Frozen
-from pipeline_tasks.desired import Desired
+from pipeline_tasks.release.desired import Desired
 from pipeline_tasks.run import Run
 
 UNWATCHED = "nobody asks an archive"

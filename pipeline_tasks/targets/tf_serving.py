@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline_tasks import desired, golden, models_config
 from pipeline_tasks.core.bucket import Place
 from pipeline_tasks.core.errors import DeploymentError
 from pipeline_tasks.core.values import Frozen
-from pipeline_tasks.desired import Desired
+from pipeline_tasks.release import desired, golden, models_config
+from pipeline_tasks.release.desired import Desired
 from pipeline_tasks.run import Run
 
 UNWATCHED = (

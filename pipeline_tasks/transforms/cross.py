@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, JsonValue
 
-from pipeline_tasks import vocabulary
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import vocabulary
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from pipeline_tasks import scaling
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import scaling
 
 if TYPE_CHECKING:
     import pyarrow as pa

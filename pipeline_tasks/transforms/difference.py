@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from pipeline_tasks import scaling
 from pipeline_tasks.core.values import Frozen
+from pipeline_tasks.data import scaling
 
 if TYPE_CHECKING:
     import numpy as np

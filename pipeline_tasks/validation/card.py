@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_tasks import variants
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.fingerprint import digest_of_text
 from pipeline_tasks.core.store import MANIFEST, read_json
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run
+from pipeline_tasks.sections import variants
+from pipeline_tasks.sections.variants import Variants
 from pipeline_tasks.validation import limits
-from pipeline_tasks.variants import Variants
 
 FILE = "card.md"
 KEPT = ("test", "recent")

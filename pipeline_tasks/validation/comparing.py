@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks.settings import Label
+from pipeline_tasks.sections.settings import Label
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_tasks import drifting, rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.store import read_json
+from pipeline_tasks.data import rows
+from pipeline_tasks.monitoring import drifting
 from pipeline_tasks.validation import charting
 from pipeline_tasks.validation.charting import Charts
 from pipeline_tasks.validation.estimating import Estimator

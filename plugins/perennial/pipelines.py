@@ -8,11 +8,12 @@ from typing import Any
 
 from airflow.sdk import Asset, Param, get_parsing_context
 
-from pipeline_tasks import config, releasing
+from pipeline_tasks import config
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError
+from pipeline_tasks.release import releasing
 from pipeline_tasks.run import default_store
-from pipeline_tasks.training import Training
+from pipeline_tasks.sections.training import Training
 
 LAST_GOOD = "the last good one"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline_tasks import models_config
+from pipeline_tasks.release import models_config
 from tests.server import PROJECT, environment
 
 COMPOSE = PROJECT / "docker-compose.yaml"

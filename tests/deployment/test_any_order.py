@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tasks import desired, loop
+from pipeline_tasks import loop
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import PipelineError
 from pipeline_tasks.core.store import verify_folder
 from pipeline_tasks.core.values import Ref
+from pipeline_tasks.release import desired
 from pipeline_tasks.run import Run
-from pipeline_tasks.serving.model import Model
-from pipeline_tasks.serving.servable import Servable
+from pipeline_tasks.serving.versions.model import Model
+from pipeline_tasks.serving.versions.servable import Servable
 from tests.small import Small, write_small
 
 SEQUENCES, OPERATIONS = 8, 8

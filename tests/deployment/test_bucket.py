@@ -10,9 +10,10 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from pipeline_tasks import desired, loop, observations, publishing
+from pipeline_tasks import loop, observations
 from pipeline_tasks.core.bucket import Bucket
 from pipeline_tasks.core.store import MANIFEST
+from pipeline_tasks.release import desired, publishing
 from pipeline_tasks.run import Run
 from tests import s3
 from tests.deployment.conftest import CANARY, Deployed

@@ -8,7 +8,7 @@ import pytest
 from pipeline_tasks.core.values import Answer
 from pipeline_tasks.decisions import release
 from pipeline_tasks.decisions.release import Counts, Seen, Shadow
-from pipeline_tasks.deployment import Deployment
+from pipeline_tasks.sections.deployment import Deployment
 
 RULES = Deployment(strategy="canary", minimum_requests=100)
 FAST, SLOW = 0.01, 2.0

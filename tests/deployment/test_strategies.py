@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline_tasks import desired, loop
+from pipeline_tasks import loop
+from pipeline_tasks.release import desired
 from tests.deployment.conftest import CANARY, bad
 from tests.small import csv_text
 

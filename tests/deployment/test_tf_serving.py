@@ -11,9 +11,10 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from pipeline_tasks import config, desired, loop, models_config
+from pipeline_tasks import config, loop
 from pipeline_tasks.core.errors import ConfigError, TransientError
 from pipeline_tasks.core.store import MANIFEST
+from pipeline_tasks.release import desired, models_config
 from tests.server import Server
 from tests.small import write_small
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline_tasks import rows
+from pipeline_tasks.data import rows
 from tests.small import Small, write_small
 
 TRAIN = """

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from pipeline_tasks import desired
+from pipeline_tasks.release import desired
 from tests.deployment.conftest import Traffic, bad
 from tests.live import Live, command
 from tests.small import csv_text

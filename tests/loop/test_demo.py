@@ -44,7 +44,7 @@ def test_the_history_says_who_promoted_what_and_why(live):
 def test_the_candidate_was_judged_on_later_labelled_rows_it_was_not_trained_on(live):
     champion = live.store.champion("digits")
     prepared = live.store.open(champion.prepared)
-    from pipeline_tasks import rows
+    from pipeline_tasks.data import rows
 
     splits = {name: rows.read_arrays(prepared / f"{name}.npz") for name in ("train", "recent")}
     scans = {name: {one.tobytes() for one in arrays["image"]} for name, arrays in splits.items()}

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from pipeline_tasks import loop, observations, publishing
+from pipeline_tasks import loop, observations
 from pipeline_tasks.core.bucket import Bucket
 from pipeline_tasks.core.values import Answer
+from pipeline_tasks.release import publishing
 from tests import s3
 from tests.server import Server
 from tests.small import write_small

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_tasks import config
-from pipeline_tasks.serving import options
+from pipeline_tasks.serving.processes import options
 from tests.server import PROJECT, environment
 
 PAGES = ("README.md", "docs/serving.md")

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline_tasks.core.values import Answer, Verdict
 from pipeline_tasks.decisions.alarm import Charted, Drift, Quality, Service, alarm
-from pipeline_tasks.production import Monitoring
+from pipeline_tasks.sections.production import Monitoring
 
 RULES = Monitoring(minimum_rows=100, quality_drop=0.05, latency_p99_ms=100, memory_mb=1000)
 STEADY = Drift(Verdict(answer=Answer.NO, reasons=("none of 2 has drifted",)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline_tasks import evidence, rows
 from pipeline_tasks.core.values import Answer
+from pipeline_tasks.data import rows
+from pipeline_tasks.monitoring import evidence
 from tests.monitoring.world import MISSING, World
 
 RULES = {"cooldown_minutes": 0, "minimum_labelled": 100, "replay_share": 0.2, "follow_ups": 2}

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_tasks import config, observations, rows
+from pipeline_tasks import config, observations
 from pipeline_tasks.core.errors import ConfigError
+from pipeline_tasks.data import rows
 from pipeline_tasks.observations import history
 from pipeline_tasks.observations.history import Entry
 from tests.monitoring.looking import Looking, ago

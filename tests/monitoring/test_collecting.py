@@ -8,8 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline_tasks import observations, rows
+from pipeline_tasks import observations
 from pipeline_tasks.core.store import Store
+from pipeline_tasks.data import rows
 from pipeline_tasks.observations import columns, rotation
 from pipeline_tasks.steps import collect
 from tests.monitoring.looking import Looking, ago

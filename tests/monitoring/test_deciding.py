@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tasks import evidence
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Answer, HistoryEntry
+from pipeline_tasks.monitoring import evidence
 from tests.monitoring.world import World
 from tests.small import Small, write_small
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline_tasks import config, logged, loop, observations, rows
+from pipeline_tasks import config, loop, observations
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError
-from pipeline_tasks.logged import Logged
-from pipeline_tasks.serving.prediction_log import new_id
+from pipeline_tasks.data import rows
+from pipeline_tasks.sections import logged
+from pipeline_tasks.sections.logged import Logged
+from pipeline_tasks.serving.observed.prediction_log import new_id
 from pipeline_tasks.steps import collect
 from tests.small import Small, csv_text, write_small
 

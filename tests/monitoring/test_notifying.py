@@ -13,10 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline_tasks import notifying
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError, TransientError
 from pipeline_tasks.core.values import Answer, MonitoringRecord, Ref, Verdict
+from pipeline_tasks.monitoring import notifying
 from pipeline_tasks.notifiers import email, webhook
 
 TOKEN = "T0/B1/hush"

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline_tasks.core.values import Answer
 from pipeline_tasks.decisions.retraining import Evidence, Regime, retraining
-from pipeline_tasks.production import Retraining
+from pipeline_tasks.sections.production import Retraining
 
 RULES = Retraining(
     cooldown_minutes=60, minimum_labelled=200, maximum_age_days=30, new_rows=5000, follow_ups=3

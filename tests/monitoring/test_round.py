@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from pipeline_tasks import config, loop, observations
-from pipeline_tasks import rows as rows_of
 from pipeline_tasks.core.store import Store
 from pipeline_tasks.core.values import Answer
+from pipeline_tasks.data import rows as rows_of
 from pipeline_tasks.run import Run
+from pipeline_tasks.sections.settings import Label
 from pipeline_tasks.serving.client import Client
-from pipeline_tasks.settings import Label
 from tests.server import Server
 
 ROWS = 600

@@ -15,7 +15,7 @@ import pytest
 from pipeline_tasks.config import PROJECT
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Answer, HistoryEntry, MonitoringRecord, Verdict
-from pipeline_tasks.notifying import snoozed_until
+from pipeline_tasks.monitoring.notifying import snoozed_until
 from pipeline_tasks.pages import overview, rendering, report, run_page
 from pipeline_tasks.pages.activity import Activity, Question, RunSeen
 from pipeline_tasks.pages.health import health

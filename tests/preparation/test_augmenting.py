@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline_tasks.learning import augmenting, balancing
-from pipeline_tasks.preparation import Augmentation, Balance
+from pipeline_tasks.sections.preparation import Augmentation, Balance
 
 SIZE = 21
 

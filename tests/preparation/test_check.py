@@ -141,7 +141,7 @@ def test_an_added_column_is_told_and_does_no_harm(small, caplog):
 
 
 def test_a_column_that_became_text_in_a_typed_source_stops_the_run(small):
-    from pipeline_tasks import schema
+    from pipeline_tasks.data import schema
 
     config = small().run().config
     frame = pd.DataFrame({"width": ["a"], "height": [1.0], "colour": ["red"], "kind": [0.0]})

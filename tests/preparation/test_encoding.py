@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_tasks import learned, rows
-from pipeline_tasks.checked import Checked, Chosen
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.core.store import read_json
+from pipeline_tasks.data import learned, rows
+from pipeline_tasks.data.checked import Checked, Chosen
 
 NONE = np.zeros(0, dtype="int64")
 
@@ -128,7 +128,7 @@ def test_missing_text_is_the_mode_or_a_place_of_its_own(tmp_path, missing, place
 def test_a_text_is_found_in_a_vocabulary_at_its_place_or_not_at_all(vocabulary, other):
     import tensorflow as tf
 
-    from pipeline_tasks import vocabulary as lookup
+    from pipeline_tasks.data import vocabulary as lookup
 
     asked = [*vocabulary, other]
     found = lookup.index(tf.constant(asked), vocabulary).numpy().tolist()

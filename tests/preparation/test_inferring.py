@@ -7,7 +7,8 @@ import sys
 import pytest
 import yaml
 
-from pipeline_tasks import __main__, inferring
+from pipeline_tasks import __main__
+from pipeline_tasks.data import inferring
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from pipeline_tasks import config, inferring
+from pipeline_tasks import config
 from pipeline_tasks.core.errors import ConfigError
+from pipeline_tasks.data import inferring
 
 ODD = "Färbe/日本 (x)"
 

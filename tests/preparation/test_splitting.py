@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_tasks import splitting
-from pipeline_tasks.checked import Checked
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError
+from pipeline_tasks.data import splitting
+from pipeline_tasks.data.checked import Checked
 
 COLUMNS = {
     "width": {"type": "number", "nullable": True},

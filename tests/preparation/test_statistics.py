@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_tasks import statistics
-from pipeline_tasks.statistics import Bins, Numbers, Statistics, Texts
+from pipeline_tasks.data import statistics
+from pipeline_tasks.data.statistics import Bins, Numbers, Statistics, Texts
 
 NUMBERS = st.lists(
     st.one_of(st.floats(-1e6, 1e6), st.just(float("nan")), st.integers(-5, 5).map(float)),

@@ -10,10 +10,11 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from pipeline_tasks import rows, storages
+from pipeline_tasks import storages
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import ArtifactError, ConfigError, DataError, TransientError
-from pipeline_tasks.settings import Part
+from pipeline_tasks.data import rows
+from pipeline_tasks.sections.settings import Part
 from tests.server import PROJECT
 from tests.small import write_small
 from tests.sources.postgres import PASSWORD, running

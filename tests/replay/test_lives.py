@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline_tasks.production import Budget
 from pipeline_tasks.replay import living, report, streams
 from pipeline_tasks.replay.living import POLICIES, lives
 from pipeline_tasks.replay.policies import USUAL, Triggered
 from pipeline_tasks.replay.training import Proven
+from pipeline_tasks.sections.production import Budget
 
 ROWS = 24_000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tasks import publishing
+from pipeline_tasks.release import publishing
 from tests.server import Server
 from tests.small import write_small
 

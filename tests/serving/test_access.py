@@ -16,10 +16,12 @@ import httpx
 import pytest
 import yaml
 
-from pipeline_tasks import publishing
 from pipeline_tasks.core.errors import ConfigError, DeploymentError
-from pipeline_tasks.serving import access, app, tokens
+from pipeline_tasks.release import publishing
+from pipeline_tasks.serving import tokens
+from pipeline_tasks.serving.access import roles
 from pipeline_tasks.serving.client import Client
+from pipeline_tasks.serving.rest import app
 from tests.server import COMMAND, PROJECT, Server, environment, self_made_certificate
 from tests.serving.conftest import ROW
 
@@ -79,7 +81,7 @@ NEEDS = {":label": "label", "/livez": None, "/readyz": None}
 def test_every_route_demands_a_role_except_health(guarded, method, path):
     server, secrets, _ = guarded
     [needed] = [role for end, role in NEEDS.items() if path.endswith(end)] or ["predict"]
-    assert access.role_for(method, path) == needed
+    assert roles.role_for(method, path) == needed
     for role, secret in [(None, None), ("wrong", "wrong"), *secrets.items()]:
         reply = ask(server, method, path, secret)
         if needed is None:

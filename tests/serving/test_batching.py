@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline_tasks.serving.batching import Batcher, Batching
-from pipeline_tasks.serving.codec import Input
-from pipeline_tasks.serving.failures import Failure
-from pipeline_tasks.serving.signatures import Signature
+from pipeline_tasks.serving.rest.codec import Input
+from pipeline_tasks.serving.rest.failures import Failure
+from pipeline_tasks.serving.versions.signatures import Signature
 
 SPEC = {"x": Input(np.dtype(np.float32), (None,))}
 

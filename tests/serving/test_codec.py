@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline_tasks.serving import codec, encoding
-from pipeline_tasks.serving.app import App
-from pipeline_tasks.serving.codec import Input
-from pipeline_tasks.serving.failures import Failure
-from pipeline_tasks.serving.model import Model
+from pipeline_tasks.serving.rest import codec, encoding
+from pipeline_tasks.serving.rest.app import App
+from pipeline_tasks.serving.rest.codec import Input
+from pipeline_tasks.serving.rest.failures import Failure
 from pipeline_tasks.serving.service import Service
-from pipeline_tasks.serving.signatures import DEFAULT, Signature
-from pipeline_tasks.serving.versions import Versions
+from pipeline_tasks.serving.versions.model import Model
+from pipeline_tasks.serving.versions.signatures import DEFAULT, Signature
+from pipeline_tasks.serving.versions.watched import Versions
 
 TEXT = np.dtype(object)
 

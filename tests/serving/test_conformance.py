@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from pipeline_tasks import desired
-from pipeline_tasks.desired import Desired
+from pipeline_tasks.release import desired
+from pipeline_tasks.release.desired import Desired
 from tests.server import Server
 from tests.serving import half_plus_two
 

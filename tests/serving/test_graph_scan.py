@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from pipeline_tasks.core.errors import ArtifactError
-from pipeline_tasks.serving import graph_scan, saved_model
+from pipeline_tasks.serving.versions import graph_scan, saved_model
 from tests.serving import half_plus_two, tiny
 
 

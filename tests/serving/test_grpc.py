@@ -25,8 +25,8 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
-from pipeline_tasks import desired
-from pipeline_tasks.desired import Desired
+from pipeline_tasks.release import desired
+from pipeline_tasks.release.desired import Desired
 from pipeline_tasks.serving import tokens
 from pipeline_tasks.serving.grpc_server import health
 from tests.server import Server, environment, free_port, self_made_certificate

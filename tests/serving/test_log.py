@@ -10,13 +10,14 @@ import time
 import numpy as np
 import pytest
 
-from pipeline_tasks import logged, observations
+from pipeline_tasks import observations
 from pipeline_tasks.core.errors import DeploymentError, TransientError
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.logged import Logged
-from pipeline_tasks.serving import prediction_log
+from pipeline_tasks.sections import logged
+from pipeline_tasks.sections.logged import Logged
 from pipeline_tasks.serving.client import Client
-from pipeline_tasks.serving.prediction_log import Answered, PredictionLog, new_id
+from pipeline_tasks.serving.observed import prediction_log
+from pipeline_tasks.serving.observed.prediction_log import Answered, PredictionLog, new_id
 from tests.serving.conftest import ROW
 
 

@@ -9,14 +9,15 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline_tasks import desired, logged, publishing
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.bucket import Bucket
 from pipeline_tasks.core.store import verify_folder
-from pipeline_tasks.desired import Desired, Trial
-from pipeline_tasks.logged import Logged
-from pipeline_tasks.serving import mirror as mirroring
-from pipeline_tasks.serving.mirror import Mirror
+from pipeline_tasks.release import desired, publishing
+from pipeline_tasks.release.desired import Desired, Trial
+from pipeline_tasks.sections import logged
+from pipeline_tasks.sections.logged import Logged
+from pipeline_tasks.serving.versions import mirror as mirroring
+from pipeline_tasks.serving.versions.mirror import Mirror
 from tests import s3
 from tests.server import PROJECT, Server, environment
 from tests.serving import tiny
@@ -204,7 +205,8 @@ def test_an_emptied_bucket_takes_nothing_away(three, tmp_path):
 
 def test_a_server_with_a_folder_imports_no_client_of_a_bucket():
     code = (
-        "import sys, pipeline_tasks.serving.running; print({'fsspec', 's3fs'} & set(sys.modules))"
+        "import sys, pipeline_tasks.serving.processes.running\n"
+        "print({'fsspec', 's3fs'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

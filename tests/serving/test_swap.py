@@ -9,8 +9,8 @@ import time
 import httpx
 import pytest
 
-from pipeline_tasks import publishing
 from pipeline_tasks.core.store import MANIFEST
+from pipeline_tasks.release import publishing
 from pipeline_tasks.serving.client import Client
 from tests.serving.conftest import ROW
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 import tensorflow as tf
 
-from pipeline_tasks import desired
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.desired import Desired, Trial, is_chosen
+from pipeline_tasks.release import desired
+from pipeline_tasks.release.desired import Desired, Trial, is_chosen
 from tests.server import Server
 from tests.serving import tiny
 
@@ -224,10 +224,10 @@ def test_a_candidate_that_hangs_is_left_in_time_for_the_default_to_answer(tmp_pa
     import asyncio
 
     from pipeline_tasks.serving.asking import Asked
-    from pipeline_tasks.serving.codec import Batch
-    from pipeline_tasks.serving.model import load
+    from pipeline_tasks.serving.rest.codec import Batch
     from pipeline_tasks.serving.service import Service
-    from pipeline_tasks.serving.versions import Versions
+    from pipeline_tasks.serving.versions.model import load
+    from pipeline_tasks.serving.versions.watched import Versions
 
     models = tmp_path / "models"
     tiny.publish(models, "m", 1, tiny.times(1))

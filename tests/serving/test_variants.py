@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline_tasks import config, golden, variants
+from pipeline_tasks import config
 from pipeline_tasks.core.errors import ArtifactError, ConfigError
 from pipeline_tasks.learning import converting
+from pipeline_tasks.release import golden
+from pipeline_tasks.sections import variants
 from pipeline_tasks.serving.inprocess import loaded
-from pipeline_tasks.serving.model import load
+from pipeline_tasks.serving.versions.model import load
 from tests.small import Small, write_small
 
 TRAINING = {"epochs": 2, "batch_size": 32, "learning_rate": 0.03, "patience": 0}

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline_tasks import desired
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import MANIFEST, Store, verify_folder
-from pipeline_tasks.desired import Desired, Trial
-from pipeline_tasks.serving import servable
-from pipeline_tasks.serving.model import Model
-from pipeline_tasks.serving.servable import Servable
+from pipeline_tasks.release import desired
+from pipeline_tasks.release.desired import Desired, Trial
+from pipeline_tasks.serving.versions import servable
+from pipeline_tasks.serving.versions.model import Model
+from pipeline_tasks.serving.versions.servable import Servable
 
 ORDER = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 

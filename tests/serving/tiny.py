@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.serving.saved_model import FILE
+from pipeline_tasks.serving.versions.saved_model import FILE
 
 X = tf.TensorSpec([None], tf.float32, name="x")
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline_tasks import rows
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import PipelineError
+from pipeline_tasks.data import rows
 
 COLUMNS = {
     "width": {"type": "number", "nullable": True},

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline_tasks import rows, tables
 from pipeline_tasks.core import registry
+from pipeline_tasks.data import rows, tables
 from tests.sources.made import LABEL, Source
 from tests.sources.site import Reply, serving
 

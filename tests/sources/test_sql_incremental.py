@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tasks import watermark
 from pipeline_tasks.core.errors import DataError
+from pipeline_tasks.data import watermark
 from pipeline_tasks.sources import parquet
 from tests import s3
 from tests.small import write_small

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline_tasks import config, rows
+from pipeline_tasks import config
 from pipeline_tasks.core.errors import ConfigError, TrainingError
+from pipeline_tasks.data import rows
 from tests.small import write_small
 
 FAST = {"epochs": 15, "batch_size": 32, "learning_rate": 0.03, "patience": 0}
@@ -288,7 +289,7 @@ def test_augmentation_moves_every_image_a_little_and_the_same_seed_the_same_way(
     import tensorflow as tf
 
     from pipeline_tasks.learning.augmenting import augment
-    from pipeline_tasks.preparation import Augmentation
+    from pipeline_tasks.sections.preparation import Augmentation
 
     images = tf.constant(
         np.pad(np.ones((50, 4, 4, 1), "float32"), ((0, 0), (6, 6), (6, 6), (0, 0)))
@@ -309,7 +310,7 @@ def test_a_shift_is_bounded_by_its_share_of_the_image():
     import tensorflow as tf
 
     from pipeline_tasks.learning.augmenting import augment
-    from pipeline_tasks.preparation import Augmentation
+    from pipeline_tasks.sections.preparation import Augmentation
 
     image = np.zeros((200, 21, 21, 1), "float32")
     image[:, 10, 10] = 1.0

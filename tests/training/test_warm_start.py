@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline_tasks import rows
+from pipeline_tasks.data import rows
 from tests.small import Small, csv_text, write_small
 
 STILL = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-9, "patience": 0, "start": "champion"}

@@ -9,7 +9,7 @@ from scipy import stats
 from pipeline_tasks.core.values import Answer
 from pipeline_tasks.decisions.pairing import Pair, chance_of_gain, mcnemar
 from pipeline_tasks.decisions.promotion import Cost, Judged, Scale, Slice, promotion
-from pipeline_tasks.settings import Promotion
+from pipeline_tasks.sections.settings import Promotion
 
 RULES = Promotion(minimum=0.9, margin=0.01, minimum_rows=30)
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline_tasks import loop, rows
+from pipeline_tasks import loop
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError, TrainingError
 from pipeline_tasks.core.store import read_json
+from pipeline_tasks.data import rows
 from tests.small import csv_text
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tasks import publishing
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import Store
+from pipeline_tasks.release import publishing
 
 
 def exported(tmp_path: Path, content: str) -> Path:

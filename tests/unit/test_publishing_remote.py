@@ -7,12 +7,13 @@ import time
 
 import pytest
 
-from pipeline_tasks import desired, logged, models_config, publishing
 from pipeline_tasks.core.bucket import Bucket
 from pipeline_tasks.core.errors import ArtifactError, TransientError
 from pipeline_tasks.core.store import Store
-from pipeline_tasks.desired import Desired
-from pipeline_tasks.logged import Logged
+from pipeline_tasks.release import desired, models_config, publishing
+from pipeline_tasks.release.desired import Desired
+from pipeline_tasks.sections import logged
+from pipeline_tasks.sections.logged import Logged
 from tests import s3
 from tests.unit.test_store_remote import started
 
@@ -87,7 +88,7 @@ def test_a_withdrawn_version_that_lost_a_file_is_not_put_back(bucket, tmp_path):
 PUBLISH = """
 import sys
 from pathlib import Path
-from pipeline_tasks import publishing
+from pipeline_tasks.release import publishing
 from pipeline_tasks.core.bucket import Bucket
 publishing.publish(Path(sys.argv[1]), Bucket(sys.argv[2]))
 """

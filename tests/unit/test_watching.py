@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipeline_tasks import run as running
-from pipeline_tasks import watching
-from pipeline_tasks.watching import Subject
+from pipeline_tasks.release import watching
+from pipeline_tasks.release.watching import Subject
 from tests.small import write_small
 
 ONE, OTHER = "http://one", "http://other"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline_tasks import rows
+from pipeline_tasks.data import rows
 from tests.small import Small, write_small
 
 EVERY_METRIC_OF_CLASSES = [

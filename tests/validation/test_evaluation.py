@@ -50,7 +50,7 @@ def test_every_metric_lies_in_its_interval_and_beside_a_naive_one(which, request
 
 
 def test_the_naive_answer_is_what_the_training_rows_have(classes, numbers):
-    from pipeline_tasks import rows
+    from pipeline_tasks.data import rows
 
     train = rows.read_arrays(classes.run.open(classes.left["prepare"]) / "train.npz")["_label"]
     frequent = np.bincount(train).argmax()

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_tasks.serving.codec import Array, Input
-from pipeline_tasks.serving.signatures import DEFAULT, Signature
+from pipeline_tasks.serving.rest.codec import Array, Input
+from pipeline_tasks.serving.versions.signatures import DEFAULT, Signature
 
 
 def signature(path: Path) -> Signature:

@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.learning import load_tensorflow
-from pipeline_tasks.serving.codec import Array, Input
-from pipeline_tasks.serving.signatures import DEFAULT, Call, Signature
-from pipeline_tasks.variants import XLA_SIGNATURE
+from pipeline_tasks.sections.variants import XLA_SIGNATURE
+from pipeline_tasks.serving.rest.codec import Array, Input
+from pipeline_tasks.serving.versions.signatures import DEFAULT, Call, Signature
 
 # XLA compiles for one number of rows: for these when it is loaded, for others when they come.
 XLA_ROWS = tuple(2**power for power in range(9))

@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 
 from pipeline_tasks.serving.asking import Answer, Asked
-from pipeline_tasks.serving.failures import Failure, bad_request
 from pipeline_tasks.serving.grpc_server.protos import model_pb2
+from pipeline_tasks.serving.rest.failures import Failure, bad_request
 
 log = logging.getLogger("pipeline_tasks.serving.access")
 

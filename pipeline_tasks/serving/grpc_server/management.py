@@ -10,11 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline_tasks import desired as desired_state
 from pipeline_tasks.core.bucket import Place
 from pipeline_tasks.core.errors import ArtifactError, TransientError
-from pipeline_tasks.desired import Desired
-from pipeline_tasks.serving.failures import Failure, bad_request
+from pipeline_tasks.release import desired as desired_state
+from pipeline_tasks.release.desired import Desired
 from pipeline_tasks.serving.grpc_server.asked import answering, asked
 from pipeline_tasks.serving.grpc_server.protos import (
     Code,
@@ -22,9 +21,10 @@ from pipeline_tasks.serving.grpc_server.protos import (
     model_management_pb2,
     model_service_pb2_grpc,
 )
-from pipeline_tasks.serving.servable import AVAILABLE, LOADING, START
+from pipeline_tasks.serving.rest.failures import Failure, bad_request
 from pipeline_tasks.serving.service import DEADLINE_SECONDS, Service
-from pipeline_tasks.serving.versions import Versions
+from pipeline_tasks.serving.versions.servable import AVAILABLE, LOADING, START
+from pipeline_tasks.serving.versions.watched import Versions
 
 LABEL = re.compile(r"[A-Za-z0-9_]+")
 LOOK_SECONDS = 0.05

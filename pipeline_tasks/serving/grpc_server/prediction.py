@@ -7,10 +7,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from pipeline_tasks.serving import encoding
 from pipeline_tasks.serving.asking import Answer, Asked
-from pipeline_tasks.serving.codec import Array
-from pipeline_tasks.serving.failures import Failure, bad_request
 from pipeline_tasks.serving.grpc_server import tensors
 from pipeline_tasks.serving.grpc_server.asked import answered, answering, asked
 from pipeline_tasks.serving.grpc_server.protos import (
@@ -21,6 +18,9 @@ from pipeline_tasks.serving.grpc_server.protos import (
     prediction_service_pb2_grpc,
     regression_pb2,
 )
+from pipeline_tasks.serving.rest import encoding
+from pipeline_tasks.serving.rest.codec import Array
+from pipeline_tasks.serving.rest.failures import Failure, bad_request
 from pipeline_tasks.serving.service import Service
 
 SIGNATURES = "signature_def"

@@ -10,8 +10,7 @@ import grpc
 from grpc import aio
 
 from pipeline_tasks.core.errors import ConfigError
-from pipeline_tasks.serving import access
-from pipeline_tasks.serving.bodies import MAXIMUM_BYTES
+from pipeline_tasks.serving.access import roles
 from pipeline_tasks.serving.grpc_server import health
 from pipeline_tasks.serving.grpc_server.health import Health
 from pipeline_tasks.serving.grpc_server.management import Management
@@ -20,6 +19,7 @@ from pipeline_tasks.serving.grpc_server.protos import (
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
+from pipeline_tasks.serving.rest.bodies import MAXIMUM_BYTES
 from pipeline_tasks.serving.service import Service
 from pipeline_tasks.serving.tokens import Role, Tokens
 
@@ -94,7 +94,7 @@ def role_for(method: str) -> Role | None:
     if method.startswith(OPEN):
         return None
     service = method.rpartition("/")[0] + "/"
-    return ROLES.get(method) or ROLES.get(service, access.OTHERWISE)
+    return ROLES.get(method) or ROLES.get(service, roles.OTHERWISE)
 
 
 class _Guard(aio.ServerInterceptor):  # type: ignore[misc]
@@ -105,7 +105,7 @@ class _Guard(aio.ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(self, continuation: Any, call: Any) -> Any:
         found = dict(call.invocation_metadata or ())
-        refusal = access.refusal(
+        refusal = roles.refusal(
             self._tokens, role_for(call.method), str(found.get("authorization", ""))
         )
         if refusal is None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_tasks.serving.codec import NAMES, Array, Batch, Input, rows_of
-from pipeline_tasks.serving.failures import Failure, bad_request
 from pipeline_tasks.serving.grpc_server.protos import DataType, TensorProto
-from pipeline_tasks.serving.signatures import Signature
+from pipeline_tasks.serving.rest.codec import NAMES, Array, Batch, Input, rows_of
+from pipeline_tasks.serving.rest.failures import Failure, bad_request
+from pipeline_tasks.serving.versions.signatures import Signature
 
 STRING = "DT_STRING"
 # By the name of numpy's type: TensorFlow's name, and the field its values are in.

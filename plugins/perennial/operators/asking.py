@@ -8,8 +8,8 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
 
 from perennial.operators.step import DecisionOperator
-from pipeline_tasks import notifying
 from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.monitoring import notifying
 
 
 class AskingOperator(DecisionOperator, ApprovalOperator):  # type: ignore[misc]

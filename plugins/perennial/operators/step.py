@@ -25,7 +25,7 @@ from pipeline_tasks.config import PROJECT, PipelineConfig
 from pipeline_tasks.core.errors import PipelineError
 from pipeline_tasks.core.values import Ref, Scalar
 from pipeline_tasks.run import Run
-from pipeline_tasks.training import Training
+from pipeline_tasks.sections.training import Training
 
 Result = TypeVar("Result")
 

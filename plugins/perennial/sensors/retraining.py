@@ -8,8 +8,8 @@ from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from perennial.triggers.retraining import RetrainingTrigger
-from pipeline_tasks import evidence
 from pipeline_tasks.config import PipelineConfig
+from pipeline_tasks.monitoring import evidence
 from pipeline_tasks.run import Run
 
 

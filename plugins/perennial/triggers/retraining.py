@@ -10,9 +10,9 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from pipeline_tasks import evidence
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import TransientError
+from pipeline_tasks.monitoring import evidence
 from pipeline_tasks.run import Run
 
 

@@ -13,8 +13,8 @@ from pipeline_tasks import loop
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import PipelineError
 from pipeline_tasks.core.values import Ref, Verdict
+from pipeline_tasks.release.watching import LOOK_SECONDS
 from pipeline_tasks.run import Run
-from pipeline_tasks.watching import LOOK_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from fastapi.responses import RedirectResponse
 from perennial.ui import access, places
 from perennial.ui.scheduler import Scheduler
 from perennial.ui.shown import Shown, wanted
-from pipeline_tasks import notifying
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Answer, HistoryEntry
+from pipeline_tasks.monitoring import notifying
 
 router = APIRouter(dependencies=[Depends(access.require_own_origin)])
 

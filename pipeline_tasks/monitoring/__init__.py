@@ -1,0 +1,1 @@
+"""Production watched: labels joined, cohorts, drift, evidence for a retraining, telling people."""

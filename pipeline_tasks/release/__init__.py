@@ -1,0 +1,1 @@
+"""How a candidate comes to answer: publishing, what servers are told, trials, going back."""

@@ -1,0 +1,1 @@
+"""The sections of a pipeline file: frozen values that say what its keys mean."""

@@ -1,0 +1,1 @@
+"""What is kept of production: the prediction log and the labels."""

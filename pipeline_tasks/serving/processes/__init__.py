@@ -1,0 +1,1 @@
+"""The server's processes: started, watched, drained, and seen as one."""

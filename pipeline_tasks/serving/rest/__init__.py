@@ -1,0 +1,1 @@
+"""TensorFlow Serving's REST protocol: routes, and JSON in and out."""
