@@ -87,7 +87,8 @@ def test_a_litert_graph_may_be_asked_by_many_threads_at_once(both):
 def test_on_litert_a_version_is_loaded_warmed_and_asked_without_tensorflow(models):
     code = (
         "import sys; from pathlib import Path\n"
-        "from pipeline_tasks.serving import __main__; from pipeline_tasks.serving.versions import model\n"
+        "from pipeline_tasks.serving import __main__\n"
+        "from pipeline_tasks.serving.versions import model\n"
         "import numpy as np\n"
         "found = model.load(Path(sys.argv[1]), name='small', version=1)\n"
         "row = {'width': np.ones(1, 'f'), 'height': np.ones(1, 'f'), "
