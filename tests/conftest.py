@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 PROJECT = Path(__file__).parent.parent
 
@@ -26,15 +28,33 @@ os.environ |= {
     "PERENNIAL_HOME": f"{_airflow.name}/perennial",
 }
 
-from tests.live import Live  # noqa: E402
 from tests.small import Small, write_small  # noqa: E402
 
-STARTS_AIRFLOW = ("browser", "faults", "local", "loop")
+LIVE = "tests/live/"
+STARTS_AIRFLOW = ("faults", "local", "loop")
+
+
+class OneAirflow(LoadFileScheduling):
+    """One file after the other to whichever process is free; tests/live as one file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return LIVE if nodeid.startswith(LIVE) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneAirflow:
+    """Who looks at the running Airflow does so in one process: it is started once."""
+    return OneAirflow(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts Airflow goes first: these files take longest, and two processes share them."""
-    items.sort(key=lambda item: item.path.parent.name not in STARTS_AIRFLOW)
+    """What starts Airflow goes first: it takes longest, and two processes share the tests."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.nodeid.startswith(LIVE):
+        return 0
+    return 1 if item.path.parent.name in STARTS_AIRFLOW else 2
 
 
 @pytest.fixture
@@ -45,16 +65,3 @@ def small(tmp_path: Path) -> Callable[..., Small]:
         return write_small(tmp_path, **changes)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """`make demo STAY=1`, once for all tests that look at the real thing; it stays up."""
-    found = Live(tmp_path_factory.mktemp("live"))
-    found.write_pipelines()
-    found.start("demo", "--stay")
-    try:
-        found.wait_for((found.home / "demo.json").is_file, "demo.json", seconds=400)
-        yield found
-    finally:
-        found.stop()
