@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 IN_A_ROW = 5
@@ -26,7 +26,8 @@ class Adwin:
     """The window: buckets of values, the oldest first and largest.
 
     delta: the chance, at most, of a cut at any moment while nothing changes. cuts: after how many
-    values the mean was found changed; rises: those of them after which it is higher.
+    values the mean was found changed; rises: those of them after which it is higher. parted: after
+    how many values the newest change was, by estimate.
     """
 
     delta: float = 0.002
@@ -34,11 +35,17 @@ class Adwin:
     seen: int = 0
     cuts: tuple[int, ...] = ()
     rises: tuple[int, ...] = ()
+    parted: int = 0
 
     @property
     def mean(self) -> float:
         """Of the values since the last change."""
         return _mean(self.buckets) if self.buckets else math.nan
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """After how many values each bucket begins."""
+        return _starts(self.buckets, self.seen)
 
 
 def watch(adwin: Adwin, values: Iterable[float], *, every: int = 1) -> Adwin:
@@ -48,14 +55,16 @@ def watch(adwin: Adwin, values: Iterable[float], *, every: int = 1) -> Adwin:
     bound is for independent values: give a correlated stream as means of `block_rows`.
     """
     buckets, seen = list(adwin.buckets), adwin.seen
-    cuts, rises = list(adwin.cuts), list(adwin.rises)
+    cuts, rises, parted = list(adwin.cuts), list(adwin.rises), adwin.parted
     for value in values:
         seen += 1
         _add(buckets, float(value))
+        whole = tuple(buckets)
         if seen % every == 0 and (change := _shrink(buckets, adwin.delta)):
             cuts.append(seen)
             rises += [seen] if change > 0 else []
-    return replace(adwin, buckets=tuple(buckets), seen=seen, cuts=tuple(cuts), rises=tuple(rises))
+            parted = _parting(whole, seen)
+    return Adwin(adwin.delta, tuple(buckets), seen, tuple(cuts), tuple(rises), parted)
 
 
 def block_rows(errors: Sequence[float]) -> int:
@@ -116,6 +125,22 @@ def _is_cut(buckets: Sequence[Bucket], delta: float) -> bool:
     return False
 
 
+def _parting(buckets: Sequence[Bucket], seen: int) -> int:
+    """After how many values the mean changed: where two means fit the buckets best."""
+    sums = list(accumulate(buckets, _joined))
+    whole = sums[-1]
+    gains = [
+        (whole.total * part.rows - part.total * whole.rows) ** 2
+        / (part.rows * (whole.rows - part.rows))
+        for part in sums[:-1]
+    ]
+    return _starts(buckets, seen)[1 + gains.index(max(gains))]
+
+
+def _starts(buckets: Sequence[Bucket], seen: int) -> tuple[int, ...]:
+    return tuple(accumulate((one.rows for one in buckets[:-1]), initial=seen - _rows(buckets)))
+
+
 def _joined(one: Bucket, other: Bucket) -> Bucket:
     gap = one.total / one.rows - other.total / other.rows
     count = one.rows + other.rows
@@ -124,7 +149,11 @@ def _joined(one: Bucket, other: Bucket) -> Bucket:
 
 
 def _mean(buckets: Sequence[Bucket]) -> float:
-    return sum(one.total for one in buckets) / sum(one.rows for one in buckets)
+    return sum(one.total for one in buckets) / _rows(buckets)
+
+
+def _rows(buckets: Sequence[Bucket]) -> int:
+    return sum(one.rows for one in buckets)
 
 
 def _next(values: Sequence[float]) -> float:

@@ -51,12 +51,16 @@ class Drift:
 
 @dataclass(frozen=True)
 class Charted:
-    """What one control chart says; cause: what is wrong where it alarms."""
+    """What one control chart says; cause: what is wrong where it alarms.
+
+    changed_at: the last moment before that, by estimate; empty where it does not alarm.
+    """
 
     name: str
     cause: str
     is_alarm: bool
     reason: str
+    changed_at: str = ""
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,15 @@ class Ewma:
 
 @dataclass(frozen=True)
 class Watched:
-    """Where a chart is: the moving average, the blocks so far, and those that alarmed."""
+    """Where a chart is: the moving average, the blocks so far, and those that alarmed.
+
+    since: after how many blocks the average was at its mean, or below, for the last time.
+    """
 
     average: float
     blocks: int = 0
     alarms: tuple[int, ...] = ()
+    since: int = 0
 
 
 def chart_of_rate(
@@ -89,9 +93,11 @@ def watch(
     at = since or Watched(average=chart.mean)
     for value in blocks:
         average = (1 - chart.weight) * at.average + chart.weight * value
-        at = replace(at, average=average, blocks=at.blocks + 1)
+        count = at.blocks + 1
+        begun = count if average <= chart.mean else at.since
+        at = replace(at, average=average, blocks=count, since=begun)
         if average > chart.threshold and restarts:
-            at = Watched(chart.mean, at.blocks, (*at.alarms, at.blocks))
+            at = Watched(chart.mean, count, (*at.alarms, count), since=count)
     return at
 
 

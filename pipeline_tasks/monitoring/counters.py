@@ -16,6 +16,7 @@ REFUSED = {"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION"}
 # What the batcher answers when too many rows wait.
 FULL = "UNAVAILABLE"
 LOG_DROPPED = "prediction_log_dropped_total"
+REFUSALS = "perennial_refusals_total"
 MEMORY = "process_resident_memory_bytes"
 NO_FAULTS = {"OK", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED", "CANCELLED", *REFUSED}
 
@@ -30,7 +31,7 @@ class Snapshot(Frozen):
 def read(text: str, model: str) -> Snapshot:
     """The counters of `model` in Prometheus' text format; keys are name|version|status or bound.
 
-    What the log has dropped is counted of the whole server.
+    What the log has dropped and the server has refused is counted of the whole server.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -41,6 +42,8 @@ def read(text: str, model: str) -> Snapshot:
                 started = sample.value
             elif sample.name == LOG_DROPPED:
                 values[f"{LOG_DROPPED}||"] = sample.value
+            elif sample.name == REFUSALS:
+                values[f"{REFUSALS}||{sample.labels['reason']}"] = sample.value
             elif sample.name.startswith(OURS) and sample.labels.get("model") == model:
                 labels = sample.labels
                 detail = labels.get("status") or labels.get("le") or ""
@@ -93,6 +96,11 @@ def statuses(sums: Mapping[str, float]) -> dict[str, int]:
 def log_dropped(sums: Mapping[str, float]) -> int:
     """Rows that the log could not keep."""
     return round(sums.get(f"{LOG_DROPPED}||", 0))
+
+
+def refused(sums: Mapping[str, float]) -> int:
+    """Connections and requests beyond the server's limits."""
+    return round(sum(value for key, value in sums.items() if key.startswith(f"{REFUSALS}|")))
 
 
 def counts(sums: Mapping[str, float], version: int) -> Counts:

@@ -22,17 +22,25 @@ log = logging.getLogger(__name__)
 
 Facts = dict[str, Scalar]
 PERCENTILES = (50, 95, 99)
-COUNTED = ("requests", "requests_per_minute", "error_share", "queue_refusals", "log_dropped_rows")
+COUNTED = (
+    "requests",
+    "requests_per_minute",
+    "error_share",
+    "queue_refusals",
+    "refused_requests",
+    "log_dropped_rows",
+)
 
 
 def service(run: Run, before: Looked) -> tuple[Facts, Looked]:
     """The facts, and what the next look counts on from.
 
     requests: of every version; error_share: of them, those that are no client's mistake, as in a
-    canary. queue_refusals: those refused because too many waited. log_dropped_rows: rows answered
-    that the log could not keep. Of several servers the sum, the largest memory, and whether all
-    answer. Null without an earlier look, and while none answers: the next look then counts from the
-    last one at which it did. Targets that count nothing have null everywhere.
+    canary. queue_refusals: those refused because too many waited. refused_requests: what the whole
+    server turned away at its door, as too much or too slow. log_dropped_rows: rows answered that
+    the log could not keep. Of several servers the sum, the largest memory, and whether all answer.
+    Null without an earlier look, and while none answers: the next look then counts from the last
+    one at which it did. Targets that count nothing have null everywhere.
     """
     facts: Facts = dict.fromkeys((*COUNTED, "server_memory_mb", "server_is_answering"))
     target = Target(run)
@@ -64,6 +72,7 @@ def _counted(sums: dict[str, float], minutes: float) -> Facts:
         "requests_per_minute": round(requests / minutes, 3) if minutes > 0 else None,
         "error_share": errors / requests if requests else None,
         "queue_refusals": statuses.get(counters.FULL, 0),
+        "refused_requests": counters.refused(sums),
         "log_dropped_rows": counters.log_dropped(sums),
     }
 

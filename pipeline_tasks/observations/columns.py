@@ -98,7 +98,7 @@ def labels(folder: Path, values: dict[Any, int], *, since: str, until: str) -> A
     found = [pa.table(texts | {"label": pa.nulls(0, pa.int64())})]
     for day in segments.days(folder, since, until):
         for path in segments.touched(sorted((folder / day).glob("*.jsonl")), since):
-            table = _told(path, values)
+            table = _told(path, values, since)
             found.append(table.filter(_between(table["time"], since, until)))
     return pa.concat_tables(found)
 
@@ -110,13 +110,12 @@ def _between(times: Any, since: str, until: str) -> Any:
     return compute.and_(is_after, compute.less_equal(times, arrow.text(until)))
 
 
-def _told(path: Path, values: dict[Any, int]) -> Any:
-    """A segment of labels. What is damaged, or of several types, is read line by line."""
+def _told(path: Path, values: dict[Any, int], since: str) -> Any:
+    """A segment's labels from about `since` on. Of what is damaged, or of several types, all."""
     import numpy as np
     import pyarrow as pa
 
-    content = path.read_bytes()
-    content = content[: content.rfind(b"\n") + 1]
+    content = segments.ending(path, since)
     try:
         first = orjson.loads(content[: content.index(b"\n")])
         table = _parsed(content, rotation.type_of(first["label"]))

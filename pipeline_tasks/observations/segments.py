@@ -28,6 +28,7 @@ Line = dict[str, Any]
 
 SEGMENT_BYTES = 32 * 2**20
 CHUNK_BYTES = 4 * 2**20
+STEP_BYTES = 64 * 2**10
 SEGMENT_SECONDS = 900.0
 SYNC_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
@@ -157,10 +158,43 @@ def days(folder: Path, since: str, until: str) -> list[str]:
     return sorted(day for day in found if since[:10] <= day <= until[:10])
 
 
+def ending(path: Path, since: str) -> bytes:
+    """A segment's whole lines from about `since` on: its writer's clock went on with its lines.
+
+    Found by halving the file, so that what is older is not read.
+    """
+    earliest = _earliest(since)
+    with path.open("rb") as file:
+        low, high = 0, path.stat().st_size
+        while high - low > STEP_BYTES:
+            file.seek((low + high) // 2)
+            file.readline()
+            place = file.tell()
+            if place < high and _moment(file.readline()) < earliest:
+                low = place
+            else:
+                high = (low + high) // 2
+        file.seek(low)
+        content = file.read()
+    return content[: content.rfind(b"\n") + 1]
+
+
 def touched(paths: Iterable[Path], since: str) -> list[Path]:
     """Those of the files that may have lines with moments after `since`: none is written before."""
-    earliest = datetime.fromisoformat(since).timestamp() - SLACK_SECONDS if since else 0.0
+    earliest = _earliest(since)
     return [path for path in paths if _written(path) >= earliest]
+
+
+def _earliest(since: str) -> float:
+    return datetime.fromisoformat(since).timestamp() - SLACK_SECONDS if since else 0.0
+
+
+def _moment(line: bytes) -> float:
+    """Of one line, since 1970; of a damaged one, none is later."""
+    try:
+        return datetime.fromisoformat(_parsed(line)["time"]).timestamp()
+    except (ValueError, TypeError):
+        return math.inf
 
 
 def _written(path: Path) -> float:

@@ -21,6 +21,8 @@ from pipeline_tasks.serving.versions.servable import AVAILABLE
 from pipeline_tasks.serving.versions.watched import Versions
 
 TENSORFLOW = ":tensorflow:serving:"
+SLOW = "slow"
+REASONS = ("connections", "requests", "bytes", SLOW)
 
 
 @dataclass
@@ -48,7 +50,10 @@ ROWS = {
 
 
 class Metrics:
-    """Counts of one server process; written on the event loop's thread."""
+    """Counts of one server process; written on the event loop's thread.
+
+    refused: by reason, what was more or slower than the limits allow, so that no model was asked.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class Metrics:
     ) -> None:
         self._versions: defaultdict[tuple[str, int], Counts] = defaultdict(Counts)
         self._requests: Counter[tuple[str, str]] = Counter()
+        self.refused = Counter(dict.fromkeys(REASONS, 0))
         self._latency: dict[tuple[str, str, str], Histogram] = {}
         self._examples: dict[str, Histogram] = {}
         self._log_counts, self._served = log_counts, versions
@@ -92,6 +98,11 @@ class Metrics:
         yield from self._ours()
         yield from self._tensorflows()
         yield from self._loaded()
+        what = "Connections and requests beyond the server's limits, by the limit."
+        refusals = CounterMetricFamily("perennial_refusals", what, labels=["reason"])
+        for reason, count in self.refused.items():
+            refusals.add_metric([reason], count)
+        yield refusals
         written, dropped = self._log_counts()
         yield CounterMetricFamily("prediction_log_rows", "Rows logged.", value=written)
         yield CounterMetricFamily("prediction_log_dropped", "Rows not logged.", value=dropped)

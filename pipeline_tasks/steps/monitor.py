@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks import storages
 from pipeline_tasks.core import clock
@@ -17,11 +17,15 @@ from pipeline_tasks.data import rows
 from pipeline_tasks.decisions.alarm import Alarm, Charted, Drift, Service, alarm
 from pipeline_tasks.decisions.drift import AMONG, drift
 from pipeline_tasks.monitoring import drifting, looking, notifying
+from pipeline_tasks.monitoring.logged_arrays import TIME
 from pipeline_tasks.run import Run, step
 from pipeline_tasks.validation import charting, expecting, realised
 from pipeline_tasks.validation.estimating import Estimated
 from pipeline_tasks.validation.look import Look
 from pipeline_tasks.validation.realised import Answered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Facts = Mapping[str, Any]
 
@@ -43,7 +47,8 @@ def monitor(run: Run, window: Ref) -> Ref:
     rows), or null; drift: the detector's findings, each with name, is_enough, is_drift, reason,
     strength (above 1 it is drift), effect, floor (the least that matters), unit, bins,
     reference_shares, current_shares; drifted: names of what has drifted in enough windows; charts:
-    said (name, cause, is_alarm, reason) and state, which the next look goes on from, or null;
+    said (name, cause, is_alarm, reason, changed_at: the last moment before what it alarms of) and
+    state, which the next look goes on from, or null;
     service: latencies in ms, memory in MB.
 
     Its record's numbers have window.json's, and quality, quality_low, quality_high, estimated,
@@ -79,7 +84,7 @@ def _look(run: Run, folder: Path, facts: Facts) -> Look:
     evaluation = run.open(champion.evaluation)
     quality = realised.quality(run.config, now, _promoted(run, champion))
     findings, drifted = _drift(run, champion, folder, facts)
-    said, state = _charts(run, evaluation, facts, now)
+    said, state = _charts(run, evaluation, facts, now, labelled[TIME])
     estimated, of = _estimate(run, evaluation, folder, facts)
     judged = alarm(
         run.config.monitoring,
@@ -99,6 +104,7 @@ def _look(run: Run, folder: Path, facts: Facts) -> Look:
         findings=findings,
         drifted=drifted.names,
         charts=state and {"said": [asdict(one) for one in said], "state": state},
+        changed_at=_changed_at(champion, said),
     )
 
 
@@ -134,7 +140,7 @@ def _drift(run: Run, champion: Champion, folder: Path, facts: Facts) -> tuple[Se
 
 
 def _charts(
-    run: Run, evaluation: Path, facts: Facts, now: Answered
+    run: Run, evaluation: Path, facts: Facts, now: Answered, times_ms: NDArray[Any]
 ) -> tuple[tuple[Charted, ...], Any]:
     """What the charts of errors say, and their state; nothing before there are enough labels."""
     charts = expecting.charts(evaluation)
@@ -142,10 +148,16 @@ def _charts(
         return (), None
     kept = looking.charts(run, looking.before(run, facts["version"]))
     before = charting.State.model_validate(kept) if kept else None
-    state = charting.go_on(charts, before, now.truth, now.answer)
+    state = charting.go_on(charts, before, now.truth, now.answer, times_ms)
     rules = run.config.monitoring
     said = charting.judge(charts, state, rules.quality_drop)
     return (said if len(now.truth) >= rules.minimum_rows else ()), state.model_dump(mode="json")
+
+
+def _changed_at(champion: Champion, said: Sequence[Charted]) -> str:
+    """The later of what the charts say: one that has alarmed before may mean an earlier change."""
+    moments = [one.changed_at for one in said if one.is_alarm]
+    return max([champion.promoted_at, *moments]) if moments else ""
 
 
 def _failures(run: Run, facts: Facts) -> list[Charted]:
@@ -213,6 +225,7 @@ def _record(run: Run, report: Ref, found: Look, facts: Facts) -> MonitoringRecor
             facts["prediction_watermark"] if facts["predictions"] >= minimum else before[0]
         ),
         label_watermark=facts["label_watermark"] if facts["labelled"] >= minimum else before[1],
+        changed_at=found.changed_at,
     )
 
 

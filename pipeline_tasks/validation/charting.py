@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.decisions import adwin, control_charts
 from pipeline_tasks.decisions.adwin import Adwin
@@ -41,12 +45,18 @@ class Charts(Frozen):
 
 
 class State(Frozen):
-    """Where the charts are after a look. left: losses that fill no block yet."""
+    """Where the charts are after a look. left: losses that fill no block yet.
+
+    before_ms: the last moment before a block, by how many blocks there were, of those with which a
+    change may have begun. newest_ms: the last two moments of rows so far. Both since 1970.
+    """
 
     watched: Watched
     adwin: Adwin
     left: tuple[float, ...] = ()
     rows: int = 0
+    before_ms: Mapping[int, int] = Field(default_factory=dict)
+    newest_ms: tuple[int, ...] = (0,)
 
 
 def learn(truth: NDArray[Any], answer: NDArray[Any]) -> Charts | None:
@@ -74,16 +84,33 @@ def learn(truth: NDArray[Any], answer: NDArray[Any]) -> Charts | None:
     )
 
 
-def go_on(charts: Charts, state: State | None, truth: NDArray[Any], answer: NDArray[Any]) -> State:
+def go_on(
+    charts: Charts,
+    state: State | None,
+    truth: NDArray[Any],
+    answer: NDArray[Any],
+    times_ms: NDArray[Any],
+) -> State:
     """Where the charts are after these rows, in the order of time."""
     at = state or State(watched=Watched(average=charts.ewma.mean), adwin=charts.adwin)
     losses = [*at.left, *_losses(truth, answer, charts.scale)]
     blocks = adwin.block_means(losses, charts.block_rows)
+    watched = control_charts.watch(charts.ewma, blocks, at.watched, restarts=False)
+    cut = adwin.watch(at.adwin, blocks)
+    middles, newest = _middles(charts, at, times_ms)
+    begins = {_produced(charts, block) for block in (cut.parted, *cut.starts)}
+    begins |= {watched.since, watched.blocks}
     return State(
-        watched=control_charts.watch(charts.ewma, blocks, at.watched, restarts=False),
-        adwin=adwin.watch(at.adwin, blocks),
+        watched=watched,
+        adwin=cut,
         left=tuple(losses[len(blocks) * charts.block_rows :]),
         rows=at.rows + len(truth),
+        before_ms={
+            block: moment
+            for block, moment in [*at.before_ms.items(), *middles.items()]
+            if block in begins
+        },
+        newest_ms=newest,
     )
 
 
@@ -105,6 +132,7 @@ def judge(charts: Charts, state: State, quality_drop: float) -> tuple[Charted, C
             name="EWMA",
             cause="quality",
             is_alarm=average > limit,
+            changed_at=_moment(state, state.watched.since) if average > limit else "",
             reason=f"{charts.measure} {_said(charts, average)} on an EWMA chart of "
             f"{state.rows:,} labelled rows, {_said(charts, expected)} expected (alarms above "
             f"{_said(charts, limit)}, {by_chance})",
@@ -113,6 +141,7 @@ def judge(charts: Charts, state: State, quality_drop: float) -> tuple[Charted, C
             name="ADWIN",
             cause="quality",
             is_alarm=has_risen,
+            changed_at=_moment(state, _produced(charts, state.adwin.parted)) if has_risen else "",
             reason=f"{charts.measure} {change} by ADWIN: {_said(charts, recent)} in the last "
             f"{since:,} rows, {_said(charts, expected)} expected (alarms when part of them is "
             f"proven another and {_said(charts, expected + floor)} is reached, by chance at "
@@ -142,6 +171,34 @@ def judge_failures(shares: Sequence[float], requests: float) -> Charted | None:
         f"{chart.mean:.1%} expected (alarms above {limit:.1%}, by chance once in {RUN_LENGTH:,} "
         "looks at most)",
     )
+
+
+def _middles(
+    charts: Charts, at: State, times_ms: NDArray[Any]
+) -> tuple[dict[int, int], tuple[int, ...]]:
+    """The last moment before each block's middle one of these rows; and the last two of all.
+
+    Rows of one moment are of one request: a change that begins among them began before it.
+    """
+    import numpy as np
+
+    newest = np.maximum(times_ms, at.newest_ms[-1])
+    known = np.unique([*at.newest_ms, *newest.tolist()])
+    left, size = len(at.left), charts.block_rows
+    middle = np.arange((size // 2 - left) % size, len(newest), size)
+    blocks = at.watched.blocks + (left + middle) // size
+    before = known[np.searchsorted(known, newest[middle]) - 1]
+    return dict(zip(blocks.tolist(), before.tolist(), strict=True)), tuple(known[-2:].tolist())
+
+
+def _produced(charts: Charts, seen: int) -> int:
+    """How many of so many blocks are production's."""
+    return max(seen - charts.adwin.seen, 0)
+
+
+def _moment(state: State, block: int) -> str:
+    """The last one before this block; the first block has none before it."""
+    return clock.text(datetime.fromtimestamp(state.before_ms.get(block, 0) / 1000, UTC))
 
 
 def _said(charts: Charts, level: float) -> str:

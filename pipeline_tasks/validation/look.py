@@ -14,7 +14,12 @@ from pipeline_tasks.validation.realised import SliceMeasured
 
 @dataclass(frozen=True)
 class Look:
-    """Everything that was found. charts: `said` and `state`, as the report has them."""
+    """Everything that was found.
+
+    charts: `said` and `state`, as the report has them.
+
+    changed_at: when production changed, by the charts that alarm; empty where none does.
+    """
 
     judged: Alarm
     service: Service
@@ -25,6 +30,7 @@ class Look:
     findings: Sequence[Any] = ()
     drifted: tuple[str, ...] = ()
     charts: dict[str, Any] | None = None
+    changed_at: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The report but for the window's facts."""

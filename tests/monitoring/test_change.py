@@ -50,6 +50,20 @@ def test_training_takes_what_came_since_the_change_and_a_share_of_what_was_befor
     assert again["ingest"].reused, "every later run learns what the retraining did"
 
 
+def test_what_the_charts_say_of_the_change_is_what_is_trained_on(small):
+    world = World(small(promotion={"minimum": 0.4}, retraining=RULES | {"replay_share": 0.0}))
+    world.made.steps("first")
+    world.look("good", world.observe("old", 300, seed=2))
+    world.observe("known", 150, seed=4)
+    changed = world.observe("still known", 50, seed=5)
+    seen = world.observe("new", 400, seed=3, is_turned=True)
+    world.look("bad", seen, episode="bad", changed_at=changed)
+    assert world.decide("decide", "bad").summary["answer"] == "yes"
+    entry = world.store.history("small")[-1]
+    assert (entry.changed_at, entry.numbers["labelled"]) == (changed, 400)
+    assert world.made.steps("retrain__bad", until="ingest")["ingest"].summary["observations"] == 400
+
+
 def test_the_candidate_is_judged_on_a_later_window_that_is_in_no_training(small):
     world = changed(small, replay_share=1.0)
     left = world.made.steps("retrain__bad")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -144,6 +145,13 @@ def ask(server, value, times):
     ]
 
 
+def refused(server):
+    """A client is cut off whose request's head does not arrive."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"POST /v1/mo")
+        assert connection.recv(12) == b"HTTP/1.1 408"
+
+
 def test_what_the_server_counted_survives_its_restart(served, tmp_path):
     made = Looking(
         tmp_path,
@@ -173,11 +181,13 @@ def test_what_the_server_counted_survives_its_restart(served, tmp_path):
     served.wait(lambda: served.answers("/readyz"), seconds=180)
     assert set(ask(served, 2.5, 4)) == {200}
     assert ask(served, "text", 1) == [400]
+    refused(served)
     served.wait(lambda: len(list(observations.predictions(made.log))) == 7)
     facts = made.look("after")
     assert (facts["requests"], facts["error_share"]) == (5, 0.0)
     assert facts["requests_per_minute"] > 0
-    assert (facts["queue_refusals"], facts["log_dropped_rows"]) == (0, 0)
+    told = ("queue_refusals", "refused_requests", "log_dropped_rows")
+    assert [facts[name] for name in told] == [0, 1, 0]
     assert facts["predictions"] == 4
     served.post("/v1/models/small:label", {"id": "nobody-0", "label": 1.0})
     facts = made.look("with a label")

@@ -52,6 +52,24 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize("minute", [0, 1, 7, 30, 59])
+def test_a_segment_is_read_from_about_a_moment_on(tmp_path, minute):
+    lines = [
+        b'{"id": "%d", "time": "%sT12:%02d:%02d.000Z", "label": 1, "text": "%s"}\n'
+        % (number, DAY.encode(), number // 600, number // 10 % 60, b"x" * (number % 97))
+        for number in range(36_000)
+    ]
+    path = tmp_path / "a.jsonl"
+    whole = b"".join(lines)
+    path.write_bytes(whole + b'{"id": "torn')
+    since = f"{DAY}T12:{minute:02}:30.000Z"
+    found = segments.ending(path, since)
+    needed = b"".join(lines[max(600 * minute + 300 - 10 * int(segments.SLACK_SECONDS), 0) :])
+    assert whole.endswith(found)
+    assert len(needed) <= len(found) <= len(needed) + segments.STEP_BYTES
+    assert segments.ending(path, "") == whole
+
+
 @pytest.mark.parametrize("inputs", SHAPES.values(), ids=SHAPES)
 def test_parquet_has_the_rows_that_the_lines_had(tmp_path, inputs):
     write(tmp_path, *(line(number, inputs=one) for number, one in enumerate(inputs)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline_tasks import loop
+from pipeline_tasks import loop, observations
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ArtifactError, DataError
 from pipeline_tasks.core.values import Answer
@@ -295,6 +295,7 @@ def test_charts_of_errors_go_on_from_look_to_look(tmp_path):
         production.tell(production.say(100, seed=seed, wrong=0.8))
         record = production.look(f"look {seed}")
     charts = production.report(record)["charts"]
+    assert record.changed_at == production.store.champion("small").promoted_at, "wrong at once"
     assert causes(record) == {"quality"}
     assert charts["state"]["rows"] == 500
     assert [(one["name"], one["is_alarm"]) for one in charts["said"]] == [
@@ -310,6 +311,20 @@ def test_charts_of_errors_go_on_from_look_to_look(tmp_path):
     assert production.report(waiting)["charts"]["said"] == []
     production.tell(production.say(70, seed=66))
     assert production.report(production.look("enough"))["charts"]["state"]["rows"] == 610
+
+
+def test_the_charts_say_when_production_changed_and_a_healthy_look_does_not(tmp_path):
+    production = Production(tmp_path, split={"validation": 0.3, "test": 0.3})
+    production.tell(production.say(300, seed=67))
+    healthy = production.look("healthy")
+    production.tell(production.say(100, seed=68))
+    production.tell(production.say(300, seed=69, wrong=0.8))
+    record = production.look("changed within the look")
+    assert healthy.changed_at == ""
+    newer = observations.count_labelled(production.folder, since=record.changed_at)
+    assert abs(newer - 300) <= 48, "four blocks of the chart"
+    production.tell(production.say(300, seed=73, wrong=0.8))
+    assert production.look("the next").changed_at == record.changed_at
 
 
 def test_a_look_that_is_retried_says_the_same(production):

@@ -45,7 +45,9 @@ class Production:
             path.write_text("".join(json.dumps(line) + "\n" for line in found))
         return moment
 
-    def look(self, name: str, seen_to: str, *, episode: str = "", causes=("quality",)) -> str:
+    def look(
+        self, name: str, seen_to: str, *, episode: str = "", causes=("quality",), changed_at=""
+    ) -> str:
         """One look at production: degraded if it belongs to an episode."""
         champion = self.store.champion(self.name)
         is_bad = bool(episode)
@@ -64,6 +66,7 @@ class Production:
                 numbers={},
                 prediction_watermark=seen_to,
                 label_watermark=seen_to,
+                changed_at=changed_at,
             ),
         )
         return name

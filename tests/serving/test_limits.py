@@ -13,7 +13,9 @@ import httpx
 import psutil
 import pytest
 import tensorflow as tf
+from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline_tasks.serving.rest.app import METRICS_PATH
 from tests.server import Server
 from tests.serving import tiny
 
@@ -44,6 +46,14 @@ def busy(x):
     return tf.while_loop(lambda i, _: i < x[0], lambda i, y: (i + 1, y + 1), [0.0, x * 0])[1]
 
 
+def refusals(server) -> Counter[str]:
+    """Connections and requests that the server has refused, by reason."""
+    text = httpx.get(server.url + METRICS_PATH, timeout=30).text
+    families = text_string_to_metric_families(text)
+    [found] = [one for one in families if one.name == "perennial_refusals"]
+    return Counter({one.labels["reason"]: int(one.value) for one in found.samples})
+
+
 def opened(server) -> socket.socket:
     found = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     found.settimeout(30)
@@ -67,6 +77,7 @@ def head(body_bytes: int, *more: str, path: str = PREDICT) -> bytes:
 
 
 def test_a_body_that_trickles_in_is_cut_off_and_told_so(server):
+    before = refusals(server)
     with opened(server) as connection:
         connection.sendall(head(100))
         for _ in range(3):
@@ -75,6 +86,7 @@ def test_a_body_that_trickles_in_is_cut_off_and_told_so(server):
         reply = everything(connection)
     assert reply.startswith(b"HTTP/1.1 408 ")
     assert b"body took more than 3 s" in reply
+    assert refusals(server) - before == {"slow": 1}
 
 
 def test_a_head_that_trickles_in_is_cut_off_and_told_so(server):
@@ -87,8 +99,20 @@ def test_a_head_that_trickles_in_is_cut_off_and_told_so(server):
 
 
 def test_a_connection_that_says_nothing_is_closed(server):
+    before = refusals(server)
     with opened(server) as connection:
         assert everything(connection) == b""
+    assert refusals(server) == before, "it asked for nothing"
+
+
+def test_a_reply_that_nobody_reads_is_cut_off(server):
+    before = refusals(server)
+    body = json.dumps({"instances": [1.0] * 1_000_000}).encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(head(len(body)) + body)
+        server.wait(lambda: refusals(server) - before == {"slow": 1})
 
 
 def test_an_oversize_body_is_refused_before_it_is_sent(server):
@@ -197,7 +221,7 @@ async def post(
 
 
 def test_more_than_can_wait_are_told_at_once_to_come_back(server):
-    steps = steps_in(server, seconds=1)
+    before, steps = refusals(server), steps_in(server, seconds=1)
 
     async def burst() -> tuple[Counter[int], set[str], float]:
         found, retry = Counter(), set()
@@ -219,6 +243,7 @@ def test_more_than_can_wait_are_told_at_once_to_come_back(server):
     assert found[503] >= 1
     assert retry == {"1"}
     assert set(found) <= {200, 503, 504}
+    assert refusals(server) - before == {"requests": found[503]}
     assert server.post(PREDICT, BODY).status_code == 200
 
 
@@ -279,5 +304,7 @@ def test_more_connections_than_allowed_are_told_so(tmp_path):
         for connection in kept:
             connection.close()
         server.wait(lambda: server.answers("/livez"))
+        assert refusals(server)["connections"] >= 1
+        assert set(refusals(server)) == {"connections", "requests", "bytes", "slow"}
     finally:
         server.kill()

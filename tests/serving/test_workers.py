@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -61,6 +62,18 @@ def test_every_worker_answers_and_the_metrics_are_their_sum(server):
     assert value(server, 'served_version{model="times"}') == 1
     resident = sum(one.memory_info().rss for one in workers(server))
     assert value(server, "process_resident_memory_bytes") == pytest.approx(resident, rel=0.3)
+
+
+def test_what_any_worker_refuses_is_counted(server):
+    name = 'perennial_refusals_total{reason="slow"}'
+    before = value(server, name)
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(12)]
+    for connection in slow:
+        connection.sendall(b"POST /v1/mo")
+    server.wait(lambda: value(server, name) == before + len(slow))
+    for connection in slow:
+        assert connection.recv(12) == b"HTTP/1.1 408"
+        connection.close()
 
 
 def test_a_version_is_available_once_every_worker_has_it(server):

@@ -137,17 +137,17 @@ class Connection(HttpToolsProtocol):
         elif self._unread_since is None:
             self._unread_since = now
         elif now > self._unread_since + limits.request_seconds:
+            self._gate.too_slow("its reply is not read")
             self.transport.abort()
         if self._since is not None and self.flow.read_paused:
             self._since = now  # it is we who do not read
         if self._since is None or now < self._since + seconds or self.transport.is_closing():
             return
-        part = "head" if self._is_head else "body"
-        refusal = Refusal(408, f"the request's {part} took more than {seconds:g} s", CLOSE)
         if self._is_head and not self._received:
             self.transport.close()  # it has said nothing, so there is nothing to answer
-        else:
-            self._refuse(refusal)
+            return
+        part = "head" if self._is_head else "body"
+        self._refuse(self._gate.too_slow(f"the request's {part} took more than {seconds:g} s"))
 
     def _begin(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self._is_gzip:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline_tasks.serving.access import roles
 from pipeline_tasks.serving.access.roles import OPEN_PATHS, Refusal
+from pipeline_tasks.serving.metrics import SLOW
 from pipeline_tasks.serving.tokens import Tokens
 
 log = logging.getLogger("pipeline_tasks.serving.access")
@@ -38,10 +40,13 @@ class Limits:
 
 
 class Gate:
-    """The application behind access control, limits and the access log."""
+    """The application behind access control, limits and the access log.
 
-    def __init__(self, app: Any, *, limits: Limits, tokens: Tokens) -> None:
-        self._app, self._tokens = app, tokens
+    refused: counts, by reason, what is more or slower than the limits allow.
+    """
+
+    def __init__(self, app: Any, *, limits: Limits, tokens: Tokens, refused: Counter[str]) -> None:
+        self._app, self._tokens, self._refused = app, tokens, refused
         self.limits = limits
         self.held_bytes = 0
         self._second, self._lines = 0, 0
@@ -63,8 +68,14 @@ class Gate:
 
     def overloaded(self, what: str, number: int) -> Refusal:
         """Come back later."""
+        self._refused[what] += 1
         message = f"{TOLD[what].format(number)}; try again soon"
         return Refusal(503, message, ((b"retry-after", b"1"), *CLOSE))
+
+    def too_slow(self, message: str) -> Refusal:
+        """Whoever is cut off may not be there to read it."""
+        self._refused[SLOW] += 1
+        return Refusal(408, message, CLOSE)
 
     def noting(self, app: Any) -> Any:
         """`app`, with a line in the log for what fails or is slow."""

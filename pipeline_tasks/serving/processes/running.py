@@ -92,7 +92,8 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
         if arguments.siblings
         else app
     )
-    gate = Gate(answers, limits=arguments.limits, tokens=tokens)
+    refused = service.metrics.refused
+    gate = Gate(answers, limits=arguments.limits, tokens=tokens, refused=refused)
     log.info("serving %s on %s:%s", arguments.models, arguments.host, arguments.port)
     config = uvicorn.Config(
         gate,
