@@ -16,6 +16,7 @@ def loaded(folder: Path, model: str) -> Iterator[Callable[[bytes], tuple[int, by
     whole, TensorFlow's errors.
     """
     from pipeline_tasks.serving.rest.app import App
+    from pipeline_tasks.serving.rest.exchange import Request
     from pipeline_tasks.serving.service import Service
     from pipeline_tasks.serving.versions.model import load
     from pipeline_tasks.serving.versions.watched import Versions
@@ -26,15 +27,6 @@ def loaded(folder: Path, model: str) -> Iterator[Callable[[bytes], tuple[int, by
     app, path = App(service, labels=None), f"/v1/models/{model}:predict"
     try:
         with asyncio.Runner() as runner:
-            yield lambda body: runner.run(_post(app, path, body))
+            yield lambda body: runner.run(app.reply(Request("POST", path, {}, body)))[:2]
     finally:
         service.close()
-
-
-async def _post(app: object, path: str, body: bytes) -> tuple[int, bytes]:
-    import httpx
-
-    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://inprocess") as client:
-        reply = await client.post(path, content=body)
-    return reply.status_code, reply.content

@@ -1,184 +1,268 @@
 """One client's connection: what it may send, how fast and how much, before anyone answers it.
 
-uvicorn hands a request over when its head is there, and then waits for the body for ever. Here a
-request is handed over when all of it is there: who sends slowly occupies nothing but a socket, and
-what is refused by its head is refused before its body is read.
+A request is answered when all of it is there: who sends slowly occupies nothing but a socket, and
+what is refused by its head is refused before its body is read. Requests that come one upon the
+other are answered in their order.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import time
+from collections import deque
+from typing import Any, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+import httptools
+from uvicorn.server import ServerState
 
-from pipeline_tasks.serving.access.gate import CLOSE, Gate
+from pipeline_tasks.serving.access.gate import Gate
 from pipeline_tasks.serving.access.roles import Refusal
-from pipeline_tasks.serving.rest.bodies import MAXIMUM_BYTES, too_large
+from pipeline_tasks.serving.access.writing import CONTINUE, written
+from pipeline_tasks.serving.rest.bodies import MAXIMUM_BYTES, claimed_bytes, is_packed, too_large
+from pipeline_tasks.serving.rest.exchange import Reply, Request
 
 MAXIMUM_HEAD_BYTES = 32 * 2**10
-GZIP_RATIO = 1032  # no gzip body unpacks to more
+KEEP_ALIVE_SECONDS = 60
 
 
-class Connection(HttpToolsProtocol):
-    """A connection whose requests go through the gate; `sweep` is to be called every second."""
+class _Turn(NamedTuple):
+    """A request to be answered, or the refusal that it gets; and whether another may follow."""
 
-    def __init__(self, *args: Any, gate: Gate, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._gate = gate
-        self._since: float | None = self.loop.time()  # when the message under way began
-        self._is_head, self._begun, self._received = True, 0, 0
-        self._arriving: tuple[RequestResponseCycle, Any] | None = None
-        self._is_gzip, self._held = False, 0
+    request: Request
+    refusal: Refusal | None
+    is_last: bool
+
+
+class Connection(asyncio.Protocol):
+    """A connection whose requests go through the gate; `sweep` is to be called every second.
+
+    `server_state` is uvicorn's: who is connected, and which tasks its shutdown waits for.
+    """
+
+    def __init__(self, *, server_state: ServerState, gate: Gate, **_: Any) -> None:
+        self._server, self._gate = server_state, gate
+        self._loop = asyncio.get_running_loop()
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._transport: Any = None
+        self._begin_message()
+        self._begun, self._received = 0, 0
+        self._since: float | None = self._loop.time()  # when the message under way began
+        self._idle_since: float | None = None
         self._unread_since: float | None = None
+        self._waiting: deque[_Turn] = deque()
+        self._is_answering = self._is_blocked = self._is_paused = self._is_ending = False
+        self._held = 0
 
     def connection_made(self, transport: Any) -> None:
         """Too many of them are told so at once."""
-        super().connection_made(transport)
-        if len(self.connections) > self._gate.limits.connections:
-            self._write(self._gate.overloaded("connections", len(self.connections)))
+        self._transport = transport
+        connections = self._server.connections
+        connections.add(self)  # type: ignore[arg-type]
+        if len(connections) > self._gate.limits.connections:
+            self._refuse(self._gate.overloaded("connections", len(connections)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """What it held is free."""
+        self._server.connections.discard(self)
+        self._parser = None  # which knows this object, too
+        self._waiting.clear()
         self._release()
-        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server ends: no request begins any more."""
+        self._is_ending = True
+        if not self._is_answering:
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        """The client does not read what it asked for: it gets no more for now."""
+        self._is_blocked = True
+
+    def resume_writing(self) -> None:
+        """It has read it."""
+        self._is_blocked = False
+        self._go_on()
 
     def data_received(self, data: bytes) -> None:
         """Counted, so that neither a head nor a body's wrapping can grow without end."""
         self._begun = 0
-        super().data_received(data)
-        if self._since is None or self._begun > 1 or self.transport.is_closing():
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # there is nothing else to speak here: it was answered as a request
+        except httptools.HttpParserError:
+            self._refuse(Refusal(400, "this is not HTTP/1.1", closes=True))
+            return
+        if self._since is None or self._begun > 1 or self._transport.is_closing():
             return
         self._received += len(data)
         if self._is_head and self._received > MAXIMUM_HEAD_BYTES:
-            self._write(_head_too_large())
+            self._refuse(_head_too_large())
         elif self._received > 3 * MAXIMUM_BYTES:  # of a body in tiny chunks, most is wrapping
             self._refuse(_body_too_large())
 
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
-        super().on_message_begin()
+        self._begin_message()
         self._begun += 1
-        self._since, self._is_head, self._received = self.loop.time(), True, 0
+        self._since, self._idle_since, self._received = self._loop.time(), None, 0
+
+    def on_url(self, url: bytes) -> None:
+        """Its target, or some of it."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One of its headers; of those that are there twice the last one counts."""
+        self._head_bytes += len(name) + len(value)
+        self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """Its head is there."""
+        """Its head is there: refuse it by that, or let its body arrive."""
         self._is_head = False
-        super().on_headers_complete()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Refuse it by its head, or let its body arrive first."""
-        length, authorization, self._is_gzip, size = 0, "", False, 0
-        for name, value in cycle.scope["headers"]:
-            size += len(name) + len(value)
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"authorization":
-                authorization = value.decode("latin-1")
-            elif name == b"content-encoding":
-                self._is_gzip = value == b"gzip"
-        scope = cycle.scope
-        refusal = self._gate.refusal(scope["method"], scope["raw_path"], authorization)
-        if size + len(scope["raw_path"]) > MAXIMUM_HEAD_BYTES:
+        parser, headers = self._parser, self._headers
+        is_old = parser.get_http_version() == "1.0"
+        self._is_last = is_old or not parser.should_keep_alive()
+        self._method = parser.get_method().decode("ascii")
+        self._path = httptools.parse_url(self._url).path.decode("latin-1")
+        refusal = self._gate.refusal(self._method, self._path, headers.get(b"authorization", b""))
+        if self._head_bytes + len(self._url) > MAXIMUM_HEAD_BYTES:
             refusal = _head_too_large()
-        elif refusal is None and length > MAXIMUM_BYTES:
+        elif refusal is None and int(headers.get(b"content-length", 0)) > MAXIMUM_BYTES:
             refusal = _body_too_large()
         if refusal:
-            super()._start_asgi_task(cycle, self._gate.noting(refusal))
-        elif not cycle.more_body:
-            self._begin(cycle, app)
-        else:
-            self._arriving = cycle, app
-            self._hold(len(cycle.body))
-            if cycle.waiting_for_100_continue:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                cycle.waiting_for_100_continue = False
+            self._take(refusal)
+        elif headers.get(b"expect", b"").lower() == b"100-continue" and not self._is_busy():
+            self._transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """Some of its body."""
-        if self._arriving is None:
-            super().on_body(body)
+        if self._is_taken:
             return
-        cycle = self._arriving[0]
-        cycle.body += body
+        self._body.append(body)
+        self._body_bytes += len(body)
         self._hold(len(body))
-        if len(cycle.body) > MAXIMUM_BYTES:
+        if self._body_bytes > MAXIMUM_BYTES:
             self._refuse(_body_too_large())
         elif self._gate.held_bytes > self._gate.limits.held_bytes:
             self._refuse(self._gate.overloaded("bytes", self._gate.held_bytes))
 
     def on_message_complete(self) -> None:
         """All of it is there."""
-        super().on_message_complete()
         self._since = None
-        if self._arriving:
-            (cycle, app), self._arriving = self._arriving, None
-            self._begin(cycle, app)
-        elif self.cycle.response_complete and not self.transport.is_closing():
-            self._unset_keepalive_if_required()  # refused before its body; the next may follow
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
-
-    def on_response_complete(self) -> None:
-        """It is answered."""
-        self._release()
-        super().on_response_complete()
+        if not self._is_taken:
+            self._take(None)
+        elif not self._is_busy():  # refused before its body; the next may follow
+            self._idle_since = self._loop.time()
 
     def sweep(self, now: float) -> None:
-        """Cut off who takes too long to send a request, or to read a reply."""
-        limits = self._gate.limits
+        """Cut off who takes too long to send a request, to read a reply, or to ask again."""
+        limits, transport = self._gate.limits, self._transport
         seconds = limits.head_seconds if self._is_head else limits.request_seconds
-        if not self.transport.get_write_buffer_size():
+        if not transport.get_write_buffer_size():
             self._unread_since = None
         elif self._unread_since is None:
             self._unread_since = now
         elif now > self._unread_since + limits.request_seconds:
             self._gate.too_slow("its reply is not read")
-            self.transport.abort()
-        if self._since is not None and self.flow.read_paused:
+            transport.abort()
+        if self._idle_since is not None and now > self._idle_since + KEEP_ALIVE_SECONDS:
+            transport.close()
+        if self._since is not None and self._is_paused:
             self._since = now  # it is we who do not read
-        if self._since is None or now < self._since + seconds or self.transport.is_closing():
+        if self._since is None or now < self._since + seconds or transport.is_closing():
             return
         if self._is_head and not self._received:
-            self.transport.close()  # it has said nothing, so there is nothing to answer
+            transport.close()  # it has said nothing, so there is nothing to answer
             return
         part = "head" if self._is_head else "body"
         self._refuse(self._gate.too_slow(f"the request's {part} took more than {seconds:g} s"))
 
-    def _begin(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if self._is_gzip:
-            self._hold(min(GZIP_RATIO * len(cycle.body), MAXIMUM_BYTES))
-        if len(self.tasks) >= self._gate.limits.requests:
-            app = self._gate.noting(self._gate.overloaded("requests", len(self.tasks)))
-        elif self._gate.held_bytes > self._gate.limits.held_bytes:
-            app = self._gate.noting(self._gate.overloaded("bytes", self._gate.held_bytes))
-        super()._start_asgi_task(cycle, app)
+    def _begin_message(self) -> None:
+        self._url, self._headers, self._head_bytes = b"", dict[bytes, bytes](), 0
+        self._method, self._path = "", ""
+        self._body, self._body_bytes = list[bytes](), 0
+        self._is_head, self._is_taken, self._is_last = True, False, False
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer the request that is arriving without the rest of it."""
-        if self._arriving:
-            (cycle, _), self._arriving = self._arriving, None
+        """Answer what is arriving without the rest of it; nothing can follow."""
+        if self._since is not None and self._is_taken:
+            self._transport.abort()  # it has its answer
+        elif not self._transport.is_closing():
             self._since = None
-            super()._start_asgi_task(cycle, self._gate.noting(refusal))
-        elif self._is_head and (self.cycle is None or self.cycle.response_complete):
-            self._write(refusal)
-        else:
-            self.transport.abort()  # it has its answer, or the request before it waits for one
+            self._take(refusal)
 
-    def _write(self, refusal: Refusal) -> None:
-        """Answer where there is no request to answer yet, and close."""
-        self._since = None
-        self._gate.note(None, refusal.status, 0.0)
-        body = refusal.body
-        lines = [STATUS_LINE[refusal.status], b"content-type: application/json\r\n"]
-        lines += [name + b": " + value + b"\r\n" for name, value in refusal.headers]
-        lines += [b"content-length: %d\r\n\r\n" % len(body), body]
-        self.transport.write(b"".join(lines))
-        self.transport.close()
+    def _take(self, refusal: Refusal | None) -> None:
+        """What arrives, or its refusal, is to be answered when it is its turn."""
+        self._is_taken = True
+        parts, self._body = [] if refusal else self._body, []
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        request = Request(self._method, self._path, self._headers, body)
+        self._waiting.append(_Turn(request, refusal, self._is_last))
+        if self._is_answering:
+            self._pause()
+        else:
+            self._go_on()
+
+    def _is_busy(self) -> bool:
+        return self._is_answering or bool(self._waiting)
+
+    def _go_on(self) -> None:
+        """Answer what is there, in its order; what must be thought about in a task."""
+        while self._waiting and not (self._is_answering or self._is_blocked):
+            turn = self._waiting.popleft()
+            refusal = turn.refusal or self._overload(turn.request)
+            if refusal is None:
+                self._is_answering = True
+                task = self._loop.create_task(self._answer(turn))
+                self._server.tasks.add(task)
+                task.add_done_callback(self._server.tasks.discard)
+            else:
+                self._gate.noted(turn.request, refusal.reply, 0.0)
+                self._write(turn, refusal.reply)
+        if self._is_paused and not self._waiting and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def _overload(self, request: Request) -> Refusal | None:
+        limits, tasks = self._gate.limits, len(self._server.tasks)
+        if is_packed(request):
+            self._hold(min(claimed_bytes(request.body), MAXIMUM_BYTES))
+        if tasks >= limits.requests:
+            return self._gate.overloaded("requests", tasks)
+        if self._gate.held_bytes > limits.held_bytes:
+            return self._gate.overloaded("bytes", self._gate.held_bytes)
+        return None
+
+    async def _answer(self, turn: _Turn) -> None:
+        began = time.perf_counter()
+        try:
+            reply = await self._gate.app.reply(turn.request)
+        except BaseException:  # the server does not wait any longer
+            self._transport.abort()
+            raise
+        self._is_answering = False
+        self._gate.noted(turn.request, reply, time.perf_counter() - began)
+        self._write(turn, reply)
+        self._go_on()
+
+    def _write(self, turn: _Turn, reply: Reply) -> None:
+        if self._transport.is_closing():
+            return
+        is_last = reply.closes or turn.is_last or self._is_ending
+        date = self._server.default_headers
+        has_body = turn.request.method != "HEAD"
+        self._transport.write(written(reply, date, is_last=is_last, has_body=has_body))
+        if not self._waiting:
+            self._release()
+            self._idle_since = None if self._since else self._loop.time()
+        if is_last:
+            self._waiting.clear()
+            self._transport.close()
+
+    def _pause(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def _hold(self, size: int) -> None:
         self._held += size
@@ -191,8 +275,8 @@ class Connection(HttpToolsProtocol):
 
 def _head_too_large() -> Refusal:
     message = f"the request's head is larger than {MAXIMUM_HEAD_BYTES // 2**10} KiB"
-    return Refusal(431, message, CLOSE)
+    return Refusal(431, message, closes=True)
 
 
 def _body_too_large() -> Refusal:
-    return Refusal(413, too_large().message, CLOSE)
+    return Refusal(413, too_large().message, closes=True)

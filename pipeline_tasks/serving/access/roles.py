@@ -6,11 +6,10 @@ import ipaddress
 import json
 import re
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
 
-from pipeline_tasks.serving.rest.app import ASKED, JSON, LABEL, METRICS_PATH, OVERVIEW, STATUS
+from pipeline_tasks.serving.rest.app import ASKED, LABEL, METRICS_PATH, OVERVIEW, STATUS
+from pipeline_tasks.serving.rest.exchange import JSON, Headers, Reply
 from pipeline_tasks.serving.tokens import ROLES, Role, Tokens
 
 SCHEME = "bearer "
@@ -28,27 +27,18 @@ OTHERWISE: Role = "admin"  # a route that nobody has thought of here is for nobo
 
 @dataclass(frozen=True)
 class Refusal:
-    """A reply that is given without asking the application; an ASGI application itself."""
+    """Why the application is not asked. closes: the connection ends with it."""
 
     status: int
     message: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
+    closes: bool = False
 
     @property
-    def body(self) -> bytes:
+    def reply(self) -> Reply:
         """As TensorFlow Serving writes errors."""
-        return json.dumps({"error": self.message}, indent=4).encode()
-
-    async def __call__(
-        self,
-        scope: MutableMapping[str, Any],
-        receive: object,
-        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ) -> None:
-        body = self.body
-        headers = [*JSON, (b"content-length", b"%d" % len(body)), *self.headers]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        body = json.dumps({"error": self.message}, indent=4).encode()
+        return Reply(self.status, body, (*JSON, *self.headers), self.closes)
 
 
 def role_for(method: str, path: str) -> Role | None:

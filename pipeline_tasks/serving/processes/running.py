@@ -24,6 +24,7 @@ from pipeline_tasks.serving.observed.sharing import Sharing
 from pipeline_tasks.serving.processes import json_logs
 from pipeline_tasks.serving.processes.siblings import Siblings
 from pipeline_tasks.serving.rest.app import App
+from pipeline_tasks.serving.rest.exchange import Answers
 from pipeline_tasks.serving.service import Service
 from pipeline_tasks.serving.tokens import Tokens
 from pipeline_tasks.serving.versions.model import load
@@ -36,7 +37,6 @@ log = logging.getLogger("pipeline_tasks.serving")
 
 BACKLOG = 4096
 GARBAGE = 50_000
-KEEP_ALIVE_SECONDS = 60
 DRAIN_SECONDS = 10
 
 
@@ -46,18 +46,21 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
+        answers: Answers,
         *,
         grpc: GrpcServer | None,
         sharing: Sharing,
         supervisor: int | None,
     ) -> None:
         super().__init__(config)
+        self._answers = answers
         self._grpc, self._sharing, self._supervisor = grpc, sharing, supervisor
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """gRPC first, so that no port is open when another cannot be opened."""
         if self._grpc:
             await self._grpc.start()
+        await self._answers.start()
         await super().startup(sockets)
         self._sharing.start()
 
@@ -66,6 +69,7 @@ class Server(uvicorn.Server):
         if self._grpc:
             await self._grpc.stop(DRAIN_SECONDS)
         await super().shutdown(sockets)
+        await self._answers.close()
         await asyncio.to_thread(self._sharing.close)
 
     async def on_tick(self, counter: int) -> bool:
@@ -87,7 +91,7 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
     versions = _versions(arguments)
     service = Service(versions, store, deadline_seconds=arguments.limits.request_seconds)
     app = App(service, Labels(store))
-    answers = (
+    answers: Answers = (
         Siblings(app, service.versions, arguments.siblings, arguments.worker)
         if arguments.siblings
         else app
@@ -96,15 +100,15 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
     gate = Gate(answers, limits=arguments.limits, tokens=tokens, refused=refused)
     log.info("serving %s on %s:%s", arguments.models, arguments.host, arguments.port)
     config = uvicorn.Config(
-        gate,
+        gate,  # type: ignore[arg-type]  # it is asked by our connections, and is no ASGI application
         http=partial(Connection, gate=gate),  # type: ignore[arg-type]
+        interface="asgi3",
         ws="none",
         log_config=None,
         access_log=False,
         proxy_headers=False,
-        lifespan="on",
+        lifespan="off",
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         ssl_certfile=arguments.tls_certificate,
         ssl_keyfile=arguments.tls_key,
@@ -116,7 +120,7 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
     gc.set_threshold(GARBAGE)
     grpc = _grpc(arguments, service, tokens)
     sharing = Sharing(store, versions)
-    server = Server(config, grpc=grpc, sharing=sharing, supervisor=arguments.supervisor)
+    server = Server(config, answers, grpc=grpc, sharing=sharing, supervisor=arguments.supervisor)
     server.run(sockets=[listening])
 
 

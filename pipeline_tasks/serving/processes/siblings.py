@@ -10,12 +10,12 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 from pipeline_tasks.serving.processes.merging import merged_metrics, merged_states
-from pipeline_tasks.serving.rest.app import JSON, METRICS_PATH, STATUS, TEXT, App
+from pipeline_tasks.serving.rest.app import METRICS_PATH, STATUS, App
+from pipeline_tasks.serving.rest.exchange import JSON, TEXT, Reply, Request
 from pipeline_tasks.serving.versions.watched import Versions
 
 log = logging.getLogger(__name__)
@@ -34,30 +34,27 @@ class Siblings:
         self._folder, self._number = folder, number
         self._server: asyncio.Server | None = None
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        """Answer one request, or follow the server's start and stop."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, lambda message: self._live(message, send))
-        elif scope["method"] == "GET" and _is_for_all(scope["raw_path"].decode("latin-1")):
-            status, body = await self._merged(scope["raw_path"].decode("latin-1"))
-            kind = JSON if body[:1] == b"{" else TEXT
-            headers = [*kind, (b"content-length", b"%d" % len(body))]
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
-        else:
-            await self._app(scope, receive, send)
-
-    async def _live(self, message: MutableMapping[str, Any], send: Any) -> None:
+    async def start(self) -> None:
         """Take requests only once there is a model to answer them."""
-        if message["type"] == "lifespan.startup.complete":
-            path = self._folder / f"{self._number}.socket"
-            self._server = await asyncio.start_unix_server(self._answer, path)
-            deadline = time.monotonic() + READY_SECONDS
-            while not self._versions.is_ready() and time.monotonic() < deadline:
-                await asyncio.sleep(LOOK_SECONDS)
-        elif self._server:
+        await self._app.start()
+        path = self._folder / f"{self._number}.socket"
+        self._server = await asyncio.start_unix_server(self._answer, path)
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._versions.is_ready() and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def close(self) -> None:
+        """Tell the others nothing more."""
+        if self._server:
             self._server.close()
-        await send(message)
+        await self._app.close()
+
+    async def reply(self, request: Request) -> Reply:
+        """Answer one request, whatever happens."""
+        if request.method == "GET" and _is_for_all(request.path):
+            status, body = await self._merged(request.path)
+            return Reply(status, body, JSON if body[:1] == b"{" else TEXT)
+        return await self._app.reply(request)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A sibling's question: one line with the path; the reply's status, and its body."""
@@ -72,15 +69,8 @@ class Siblings:
             writer.close()
 
     async def _own(self, path: str) -> tuple[int, bytes]:
-        sent: list[MutableMapping[str, Any]] = []
-        scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
-        scope["raw_path"] = path.encode("latin-1")
-
-        async def send(message: MutableMapping[str, Any]) -> None:
-            sent.append(message)
-
-        await self._app(scope, _nothing, send)
-        return sent[0]["status"], sent[1]["body"]
+        reply = await self._app.reply(Request("GET", path, {}, b""))
+        return reply.status, reply.body
 
     async def _merged(self, path: str) -> tuple[int, bytes]:
         replies = await asyncio.gather(*(self._ask(one, path) for one in self._siblings()))
@@ -118,7 +108,3 @@ def _is_for_all(path: str) -> bool:
         return True
     status = STATUS.fullmatch(path)
     return bool(status and status["name"] and not status["metadata"])
-
-
-async def _nothing() -> MutableMapping[str, Any]:
-    return {"type": "http.request", "body": b""}
