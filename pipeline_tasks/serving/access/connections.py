@@ -45,13 +45,12 @@ class Connection(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: Any = None
         self._begin_message()
-        self._begun, self._received = 0, 0
+        self._begun = self._received = self._held = 0
         self._since: float | None = self._loop.time()  # when the message under way began
         self._idle_since: float | None = None
         self._unread_since: float | None = None
         self._waiting: deque[_Turn] = deque()
         self._is_answering = self._is_blocked = self._is_paused = self._is_ending = False
-        self._held = 0
 
     def connection_made(self, transport: Any) -> None:
         """Too many of them are told so at once."""
@@ -87,9 +86,7 @@ class Connection(asyncio.Protocol):
         """Counted, so that neither a head nor a body's wrapping can grow without end."""
         self._begun = 0
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # there is nothing else to speak here: it was answered as a request
+            self._parse(data)
         except httptools.HttpParserError:
             self._refuse(Refusal(400, "this is not HTTP/1.1", closes=True))
             return
@@ -100,6 +97,16 @@ class Connection(asyncio.Protocol):
             self._refuse(_head_too_large())
         elif self._received > 3 * MAXIMUM_BYTES:  # of a body in tiny chunks, most is wrapping
             self._refuse(_body_too_large())
+
+    def _parse(self, data: bytes) -> None:
+        """As HTTP/1.1, whatever a request offers to go on with: it is read again without that."""
+        while data and not self._transport.is_closing():
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                self._parser = httptools.HttpRequestParser(self)
+                data = self._head() + data[offer.args[0] :]
 
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
@@ -118,11 +125,14 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Its head is there: refuse it by that, or let its body arrive."""
-        self._is_head = False
         parser, headers = self._parser, self._headers
-        is_old = parser.get_http_version() == "1.0"
-        self._is_last = is_old or not parser.should_keep_alive()
         self._method = parser.get_method().decode("ascii")
+        if self._method == "CONNECT":
+            self._refuse(Refusal(400, "this is no proxy", closes=True))
+        if parser.should_upgrade():
+            return
+        self._is_head = False
+        self._is_last = parser.get_http_version() == "1.0" or not parser.should_keep_alive()
         self._path = httptools.parse_url(self._url).path.decode("latin-1")
         refusal = self._gate.refusal(self._method, self._path, headers.get(b"authorization", b""))
         if self._head_bytes + len(self._url) > MAXIMUM_HEAD_BYTES:
@@ -148,6 +158,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """All of it is there."""
+        if self._parser.should_upgrade():
+            return
         self._since = None
         if not self._is_taken:
             self._take(None)
@@ -177,6 +189,13 @@ class Connection(asyncio.Protocol):
         part = "head" if self._is_head else "body"
         self._refuse(self._gate.too_slow(f"the request's {part} took more than {seconds:g} s"))
 
+    def _head(self) -> bytes:
+        kept = {name: self._headers[name] for name in self._headers if name != b"upgrade"}
+        kept[b"connection"] = b"close" if b"close" in kept[b"connection"].lower() else b"keep-alive"
+        lines = [name + b": " + value for name, value in kept.items()]
+        first = self._method.encode() + b" " + self._url + b" HTTP/1.1"
+        return b"\r\n".join([first, *lines, b"", b""])
+
     def _begin_message(self) -> None:
         self._url, self._headers, self._head_bytes = b"", dict[bytes, bytes](), 0
         self._method, self._path = "", ""
@@ -198,10 +217,11 @@ class Connection(asyncio.Protocol):
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         request = Request(self._method, self._path, self._headers, body)
         self._waiting.append(_Turn(request, refusal, self._is_last))
-        if self._is_answering:
-            self._pause()
-        else:
+        if not self._is_answering:
             self._go_on()
+        elif not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def _is_busy(self) -> bool:
         return self._is_answering or bool(self._waiting)
@@ -258,11 +278,6 @@ class Connection(asyncio.Protocol):
         if is_last:
             self._waiting.clear()
             self._transport.close()
-
-    def _pause(self) -> None:
-        if not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
 
     def _hold(self, size: int) -> None:
         self._held += size
