@@ -81,6 +81,12 @@ class Retraining(Frozen):
         description="Further retrainings after a change, as its rows grow: once as many again as "
         "the first one had, then 2, 4, 8 ... times as many.",
     )
+    follow_up_rows: int = Field(
+        0,
+        ge=0,
+        description="Rows that the first one counts as at least in this: where the world turns "
+        "slowly, a training soon after another brings nothing.",
+    )
     replay_share: float = Field(
         0.2,
         ge=0,
