@@ -53,8 +53,9 @@ def export(run: Run, model: Ref, prepared: Ref) -> Ref:
         size = sum(path.stat().st_size for path in draft.folder.rglob("*") if path.is_file())
         draft.summary |= {"bytes": size, "golden_questions": len(next(iter(few.values())))}
         draft.summary |= {"served": found.serve}
-        if learned := model.summary.get(regime.LEARNED):
-            draft.summary[regime.LEARNED] = learned
+        known = {"refit": model.summary.get("reasons")}
+        known[regime.LEARNED] = model.summary.get(regime.LEARNED)
+        draft.summary |= {key: value for key, value in known.items() if value}
     return draft.done()
 
 

@@ -139,6 +139,7 @@ def test_what_judged_is_learned_before_it_answers_and_judges_no_more(small):
     champion = world.store.champion("small")
     assert champion is not None
     assert champion.model == left["train"], "it is the candidate that is proven"
+    assert refit["reasons"] in world.store.history("small")[-1].reasons
     folder = world.made.run().open
     mine, its = (
         rows.read_arrays(folder(left[step]) / "weights.npz") for step in ("refit", "train")
