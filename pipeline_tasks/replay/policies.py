@@ -46,7 +46,7 @@ USUAL = Rules(
         maximum_recent=100,
         refit=True,
     ),
-    promotion=Promotion(on_recent="proven_not_worse", margin=0.02),
+    promotion=Promotion(on_recent="proven_not_worse", margin=0.03),
 )
 
 
