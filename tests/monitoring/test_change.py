@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -173,3 +175,16 @@ def test_without_refit_no_step_is_there_and_the_rows_that_judged_may_judge_again
     assert left["deploy"].summary["version"] == 2
     later = prepared(world, world.made.steps("nightly", until="prepare"))
     assert later["recent"] == {*world.sent["new"][-160:]}, "nobody has learned them"
+
+
+def test_a_model_of_a_number_is_refit_and_compared_by_its_error(small):
+    number = {
+        "label": {"name": "kind", "type": "number"},
+        "model": {"kind": "linear_regression"},
+    }
+    world = World(small(**number, retraining=RULES | {"refit": True, "refit_change": 1.0}))
+    world.made.steps("first")
+    world.observe("new", 400, seed=3, is_turned=True)
+    refit = world.made.steps("second", until="refit")["refit"].summary
+    assert refit["answer"] == "yes"
+    assert re.search(r"answers (0\.[1-9]|[1-9])\d*.*% of them otherwise", refit["reasons"]), refit
