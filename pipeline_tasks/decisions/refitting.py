@@ -10,7 +10,8 @@ def refitting(rules: Retraining, *, changed: float, rows: int) -> Verdict:
     """Yes when it answers the rows that judged almost as the proven candidate does.
 
     Their labels prove nothing of a model that has learned them; how far it is from the one they
-    have proven needs no label, and bounds what is lost there. changed: the share of rows with
+    have proven needs no label, and bounds what is lost there. Elsewhere it may be a little further
+    off, as it has learned to be right here: the release's watch is for that. changed: the share of rows with
     another class, by which accuracy may differ at most; of a number, the root mean squared change
     as a share of the candidate's own error, by which rmse may grow at most.
 
