@@ -11,9 +11,10 @@ def refitting(rules: Retraining, *, changed: float, rows: int) -> Verdict:
 
     Their labels prove nothing of a model that has learned them; how far it is from the one they
     have proven needs no label, and bounds what is lost there. Elsewhere it may be a little further
-    off, as it has learned to be right here: the release's watch is for that. changed: the share of rows with
-    another class, by which accuracy may differ at most; of a number, the root mean squared change
-    as a share of the candidate's own error, by which rmse may grow at most.
+    off, as it has learned to be right here: the release's watch is for that.
+    changed: the share of rows with another class, by which accuracy may differ at most; of a
+    number, the root mean squared change as a share of the candidate's own error, by which rmse may
+    grow at most.
 
     >>> refitting(Retraining(), changed=0.02, rows=500).answer.value
     'yes'
