@@ -188,3 +188,11 @@ def test_a_model_of_a_number_is_refit_and_compared_by_its_error(small):
     refit = world.made.steps("second", until="refit")["refit"].summary
     assert refit["answer"] == "yes"
     assert re.search(r"answers (0\.[1-9]|[1-9])\d*.*% of them otherwise", refit["reasons"]), refit
+
+
+def test_nights_without_new_labels_come_to_rest_after_a_refit(small):
+    world = changed(small, refit=True, refit_change=0.5, replay_share=0.0, replay_source=False)
+    assert world.made.steps("retrain__bad")["refit"].summary["answer"] == "yes"
+    night = world.made.steps("night 1")
+    assert "recent" not in prepared(world, night), "the champion has learned them all"
+    assert world.made.steps("night 2")["train"].reused
