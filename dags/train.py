@@ -10,7 +10,7 @@ from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.operators.watch import WatchOperator
 from perennial.pipelines import asset, default_args, pipelines, training_form
-from pipeline_tasks.loop import NEEDS, trial
+from pipeline_tasks.loop import NEEDS, needs, trial
 
 DOC = """
 ### {description}
@@ -21,8 +21,8 @@ production has taught since is learned.
 *ingest* and *check* bring rows that keep to the schema, *prepare* splits them and learns the
 encoding, *train* fits the network and can be killed at any time, *evaluate* compares candidate and
 champion on unseen rows, *gate* decides (a refusal is green, with its reasons in the task's log;
-**Approval** in the form lets a person overrule it), *export* makes a SavedModel, *verify* asks it
-golden questions and times it.
+**Approval** in the form lets a person overrule it), {refit}*export* makes a SavedModel, *verify*
+asks it golden questions and times it.
 
 *publish* loads it beside the champion, which goes on answering. {trial} *deploy* lets it answer
 everything, *bake* watches it for a while. Whatever speaks against it on the way, *withdraw* puts
@@ -37,6 +37,7 @@ TRIAL = {
     "canary": "Each *canary* gives it a larger share of the requests, and watches.",
     "shadow": "*shadow* lets it answer where no client sees it, and compares.",
 }
+REFIT = "*refit* learns the rows that judged, too, "
 
 for pipeline in pipelines():
     with DAG(
@@ -47,6 +48,7 @@ for pipeline in pipelines():
             name=pipeline.name,
             description=pipeline.description,
             trial=TRIAL[pipeline.deployment.strategy],
+            refit=REFIT if pipeline.retraining.refit else "",
         ),
         schedule=pipeline.schedule
         and CronTriggerTimetable(pipeline.schedule, timezone="UTC", run_immediately=timedelta(0)),
@@ -77,7 +79,8 @@ for pipeline in pipelines():
             step(step="train", inputs=NEEDS["train"], inlets=[data], outlets=[model]),
             step(step="evaluate", inputs=NEEDS["evaluate"]),
             GateOperator(pipeline=pipeline, inputs=NEEDS["gate"]),
-            step(step="export", inputs=NEEDS["export"]),
+            *([step(step="refit", inputs=NEEDS["refit"])] if pipeline.retraining.refit else []),
+            step(step="export", inputs=needs(pipeline, "export")),
             DecisionOperator(step="verify", pipeline=pipeline, inputs=NEEDS["verify"]),
             publish,
             *trials,

@@ -17,6 +17,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "train": {"prepared": "prepare"},
     "evaluate": {"prepared": "prepare", "model": "train"},
     "gate": {"evaluation": "evaluate", "model": "train"},
+    "refit": {"model": "train", "prepared": "prepare"},
     "export": {"model": "train", "prepared": "prepare"},
     "verify": {"exported": "export"},
     "publish": {"exported": "export", "verified": "verify", "model": "train"},
@@ -56,9 +57,16 @@ def trial(config: PipelineConfig) -> list[Task]:
     return [Task("shadow", "shadow")] if rules.strategy == "shadow" else []
 
 
+def needs(config: PipelineConfig, step: str) -> dict[str, str]:
+    """What a step of this pipeline is given: what is exported may be the refit."""
+    is_refit = step == "export" and config.retraining.refit
+    return NEEDS[step] | ({"model": "refit"} if is_refit else {})
+
+
 def tasks(config: PipelineConfig) -> list[Task]:
     """The loop of one pipeline; withdraw, which is for the worst, is not among them."""
-    straight = [Task(name, name) for name in STEPS if name not in ("canary", "shadow")]
+    others = ("canary", "shadow") if config.retraining.refit else ("canary", "shadow", "refit")
+    straight = [Task(name, name) for name in STEPS if name not in others]
     at = [task.id for task in straight].index("deploy")
     return [*straight[:at], *trial(config), *straight[at:]]
 
@@ -88,16 +96,16 @@ def run_steps(run: Run, *, until: str = STEPS[-1]) -> Iterator[tuple[str, Ref]]:
 
 
 def _do(run: Run, task: Task, done: Mapping[str, Ref]) -> Ref:
-    needs = {key: done[needed] for key, needed in NEEDS[task.step].items()}
-    return function(task.step)(run, **needs, **task.given)
+    given = {key: done[needed] for key, needed in needs(run.config, task.step).items()}
+    return function(task.step)(run, **given, **task.given)
 
 
 def withdrawn(run: Run, done: Mapping[str, Ref]) -> Ref:
     """Withdraw the run's candidate because of what its last watch left."""
     ended = [task.id for task in tasks(run.config) if task.step in WATCHES and task.id in done]
-    needs = {key: done[needed] for key, needed in NEEDS["withdraw"].items()}
+    given = {key: done[needed] for key, needed in NEEDS["withdraw"].items()}
     last = {"watched": done[ended[-1]]} if ended else {}
-    return function("withdraw")(run, **needs, **last)
+    return function("withdraw")(run, **given, **last)
 
 
 def tune(run: Run) -> Iterator[tuple[str, Ref]]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ROWS, OBSERVATIONS = "rows.parquet", "observations.parquet"
 # In observations.parquet after a detected change: what has come since then.
 IS_NEW = "_is_new"
+# And always: when its prediction was asked for.
+TIME = "_time"
 ROWS_AT_ONCE = 65_536
 
 
@@ -42,15 +44,19 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Checked:
-    """Rows that passed the check, of the source and of production."""
+    """Rows that passed the check, of the source and of production.
+
+    learned_until: when the newest observation was that the champion has learned; empty if none.
+    """
 
     folder: Path
     config: PipelineConfig
+    learned_until: str = ""
 
     @cached_property
     def observed(self) -> pd.DataFrame:
         """Labelled observations, oldest first; an empty frame when there are none."""
-        return self._observations.drop(columns=IS_NEW, errors="ignore")
+        return self._observations.drop(columns=[IS_NEW, TIME], errors="ignore")
 
     @property
     def has_changed(self) -> bool:
@@ -62,6 +68,19 @@ class Checked:
         """How many of the observations, the latest ones, have come since the change, if any."""
         frame = self._observations
         return int(frame[IS_NEW].sum()) if self.has_changed else len(frame)
+
+    @property
+    def unlearned_observations(self) -> int:
+        """How many of them, the latest ones, the champion has not learned."""
+        if not self.learned_until:
+            return len(self._observations)
+        return sum(time > self.learned_until for time in self.times)
+
+    @property
+    def times(self) -> list[str]:
+        """When each observation's prediction was asked for."""
+        frame = self._observations
+        return [] if frame.empty else frame[TIME].tolist()
 
     @property
     def takes_source(self) -> bool:

@@ -135,9 +135,8 @@ def _with_observations(chosen: dict[str, Chosen], checked: Checked) -> dict[str,
     """chosen: of the source, by side; empty where its rows are left out."""
     import numpy as np
 
-    config = checked.config
     total = len(checked.observed)
-    recent_rows = _recent_rows(config, checked.new_observations)
+    recent_rows = _recent_rows(checked)
     position = shares(_observed_hashes(checked))
     places = np.arange(total)
     earlier, recent = places[: total - recent_rows], places[total - recent_rows :]
@@ -184,10 +183,12 @@ def _group_positions(checked: Checked) -> NDArray[np.float64]:
     return shares(_hashes(cleaned(observed, checked.config)))
 
 
-def _recent_rows(config: PipelineConfig, total: int) -> int:
-    rules = config.retraining
-    rows = min(int(total * rules.recent_share), rules.maximum_recent)
-    return rows if rows >= config.promotion.minimum_rows else 0
+def _recent_rows(checked: Checked) -> int:
+    """How many of the latest observations judge: none that the champion has learned."""
+    rules = checked.config.retraining
+    rows = min(int(checked.new_observations * rules.recent_share), rules.maximum_recent)
+    rows = min(rows, checked.unlearned_observations)
+    return rows if rows >= checked.config.promotion.minimum_rows else 0
 
 
 def _observed_hashes(checked: Checked) -> NDArray[np.uint64]:

@@ -96,16 +96,19 @@ def retraining(rules: Retraining, evidence: Evidence) -> Decision:
     return Decision(_verdict(answer, *dict.fromkeys(reasons)), tuple(calls))
 
 
-def follow_up_rows(first_rows: int, count: int) -> tuple[int, ...]:
+def follow_up_rows(first_rows: int, rules: Retraining) -> tuple[int, ...]:
     """Rows since a change at which to train again, when the first training on it had `first_rows`.
 
     Geometric, so that a change costs few trainings however long it lasts, and each one has learned
-    from at least half as many rows again as the one before.
+    from at least half as many rows again as the one before; from `follow_up_rows` more at least.
 
-    >>> follow_up_rows(200, 4)
+    >>> follow_up_rows(200, Retraining(follow_ups=4))
     (400, 600, 1000, 1800)
+    >>> follow_up_rows(200, Retraining(follow_ups=2, follow_up_rows=1000))
+    (1200, 2200)
     """
-    return tuple(first_rows + first_rows * 2**index for index in range(count))
+    step = max(first_rows, rules.follow_up_rows)
+    return tuple(first_rows + step * 2**index for index in range(rules.follow_ups))
 
 
 def in_vain(gains: Sequence[bool]) -> int:
@@ -145,7 +148,7 @@ def _calls(rules: Retraining, evidence: Evidence) -> Iterator[tuple[str, tuple[s
 def _follow_up(rules: Retraining, regime: Regime | None) -> Iterator[tuple[str, tuple[str, ...]]]:
     if regime is None or regime.is_over:
         return
-    due = follow_up_rows(regime.first_rows, rules.follow_ups)[regime.follow_ups :]
+    due = follow_up_rows(regime.first_rows, rules)[regime.follow_ups :]
     if due and regime.rows >= due[0]:
         number = f"follow-up {regime.follow_ups + 1} of {rules.follow_ups}"
         yield FOLLOW_UP, (f"{regime.rows} rows since the change, {number} is due at {due[0]}",)

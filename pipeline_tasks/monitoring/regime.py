@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_tasks.core.store import RETRAINING
-from pipeline_tasks.core.values import Answer, HistoryEntry, MonitoringRecord
+from pipeline_tasks.core.values import Answer, Champion, HistoryEntry, MonitoringRecord
 from pipeline_tasks.observations import Observation
 from pipeline_tasks.sections.production import Retraining
 
 CHANGE = "change.json"
+# In the summaries of what is prepared, refitted and exported.
+LEARNED, OBSERVED = "learned_until", "observed_until"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,14 @@ def trained_on(
         for pair in found
         if pair.prediction.time > change.at or _place(pair.prediction.inputs) < rules.replay_share
     ]
+
+
+def learned_until(champion: Champion | None) -> str:
+    """When the newest observation was that the champion has learned; empty if there is none."""
+    if champion is None:
+        return ""
+    refit, trained = champion.exported.summary, champion.prepared.summary
+    return str(refit.get(LEARNED) or trained.get(LEARNED) or "")
 
 
 def changed_at_of(raw: Path) -> str:

@@ -12,7 +12,7 @@ from pipeline_tasks.pages.reading import Look
 
 STEPS = {
     "data": ("ingest", "check", "prepare"),
-    "training": ("train", "evaluate"),
+    "training": ("train", "evaluate", "refit"),
     "gate": ("gate",),
     "release": ("export", "verify", "publish", "deploy", "bake"),
 }

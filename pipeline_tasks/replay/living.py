@@ -118,7 +118,7 @@ def _lived(
             waiting = trainer.train(end, _changed(stream, policy))
             events.append(Event(end, reason, None))
         if waiting and trainer.is_proven(waiting, champion, end):
-            champion, waiting = waiting.model, None
+            champion, waiting = trainer.served(waiting, end), None
             events[-1] = Event(events[-1].row, events[-1].reason, end)
             policy.has_trained(block, is_promoted=True)
     return right[first:], tuple(events)

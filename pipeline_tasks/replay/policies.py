@@ -8,7 +8,13 @@ from typing import Protocol
 
 from pipeline_tasks.core.values import Answer
 from pipeline_tasks.decisions.changes import Errors, look, redrawn
-from pipeline_tasks.decisions.retraining import QUALITY, Evidence, Regime, retraining
+from pipeline_tasks.decisions.retraining import (
+    QUALITY,
+    Evidence,
+    Regime,
+    follow_up_rows,
+    retraining,
+)
 from pipeline_tasks.sections.production import Budget, Retraining
 from pipeline_tasks.sections.settings import Promotion
 
@@ -35,9 +41,12 @@ USUAL = Rules(
         ask_after=0,
         minimum_labelled=300,
         maximum_age_days=10,
+        follow_ups=2,
+        follow_up_rows=2000,
         maximum_recent=100,
+        refit=True,
     ),
-    promotion=Promotion(on_recent="proven_not_worse", margin=0.02),
+    promotion=Promotion(on_recent="proven_not_worse", margin=0.03),
 )
 
 
@@ -143,9 +152,8 @@ class Triggered:
         if self._alarm:
             self._alarm, self._regime = "", Regime(rows=rows, first_rows=rows)
         elif self._regime:
-            first, done = self._regime.first_rows, self._regime.follow_ups
-            while done < self._rules.follow_ups and rows >= first + first * 2**done:
-                done += 1
+            due = follow_up_rows(self._regime.first_rows, self._rules)
+            done = max(self._regime.follow_ups, sum(rows >= one for one in due))
             self._regime = replace(self._regime, follow_ups=done)
 
 

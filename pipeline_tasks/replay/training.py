@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeline_tasks.decisions.pairing import Pair
 from pipeline_tasks.decisions.promotion import Judged, promotion
+from pipeline_tasks.decisions.refitting import refitting
 from pipeline_tasks.replay.models import Model, trained
 from pipeline_tasks.replay.policies import Rules
 from pipeline_tasks.replay.streams import Stream
@@ -22,10 +23,15 @@ CHOOSING_ROWS, RESAMPLES = 500, 1000
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model, and how many of the stream's rows were there to train it."""
+    """A model, and the rows that trained it: from `start` to before `rows`.
+
+    grows: with more rows it would begin where it does; otherwise its window moves on.
+    """
 
     model: Model
+    start: int
     rows: int
+    grows: bool = False
 
 
 class Trainer(Protocol):
@@ -36,6 +42,9 @@ class Trainer(Protocol):
 
     def is_proven(self, candidate: Candidate, champion: Model, end: int) -> bool:
         """Whether the candidate replaces the champion."""
+
+    def served(self, candidate: Candidate, end: int) -> Model:
+        """What answers in its place."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +57,18 @@ class Plain:
     def train(self, end: int, changed: int) -> Candidate:
         """On the newest rows."""
         del changed
-        return Candidate(_on(self.stream, max(0, end - self.window), end), end)
+        start = max(0, end - self.window)
+        return Candidate(_on(self.stream, start, end), start, end)
 
     def is_proven(self, candidate: Candidate, champion: Model, end: int) -> bool:
         """Nobody asks."""
         del candidate, champion, end
         return True
+
+    def served(self, candidate: Candidate, end: int) -> Model:
+        """Itself."""
+        del end
+        return candidate.model
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class Proven:
     """Rows since the change or a longer window train, whichever answers newer rows best.
 
     Rows that are newer still, and all that come later, must prove the candidate by the promotion
-    rules before it answers.
+    rules before it answers, or, with `refit`, what has learned these rows as well.
     """
 
     stream: Stream
@@ -84,8 +99,9 @@ class Proven:
         }
         usual = max(0, middle - self.rules.window)
         best = max(ordered, key=lambda start: _lead(found[start], found[usual]))
-        start = best if best in (0, changed) else best + choosing
-        return Candidate(_on(self.stream, start, last), last)
+        grows = best in (0, changed)
+        start = best if grows else best + choosing
+        return Candidate(_on(self.stream, start, last), start, last, grows)
 
     def is_proven(self, candidate: Candidate, champion: Model, end: int) -> bool:
         """By the rows that the candidate has not been trained on, all of them."""
@@ -99,6 +115,17 @@ class Proven:
         )
         rules = self.rules.promotion
         return promotion(rules, {"test": judged, "recent": judged}).is_yes
+
+    def served(self, candidate: Candidate, end: int) -> Model:
+        """With `refit` a model of the same rows and of those that judged; see `refitting`."""
+        rules, judging = self.rules.retraining, self.stream.inputs[candidate.rows : end]
+        if not rules.refit:
+            return candidate.model
+        start = candidate.start + (0 if candidate.grows else end - candidate.rows)
+        again = _on(self.stream, start, end)
+        changed = float((again.answer(judging) != candidate.model.answer(judging)).mean())
+        is_yes = refitting(rules, changed=changed, rows=len(judging)).is_yes
+        return again if is_yes else candidate.model
 
 
 def _on(stream: Stream, start: int, end: int) -> Model:

@@ -81,6 +81,12 @@ class Retraining(Frozen):
         description="Further retrainings after a change, as its rows grow: once as many again as "
         "the first one had, then 2, 4, 8 ... times as many.",
     )
+    follow_up_rows: int = Field(
+        0,
+        ge=0,
+        description="Rows that the first one counts as at least in this: where the world turns "
+        "slowly, a training soon after another brings nothing.",
+    )
     replay_share: float = Field(
         0.2,
         ge=0,
@@ -95,6 +101,18 @@ class Retraining(Frozen):
         0.4, gt=0, lt=1, description="Latest labelled observations, kept to judge the candidate."
     )
     maximum_recent: int = Field(500, ge=1, description="Rows of that window, at most.")
+    refit: bool = Field(
+        False,
+        description="Whether a candidate that has been proven learns the rows that judged it, too, "
+        "before it answers. The next one is then judged by rows that came later.",
+    )
+    refit_change: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of these rows that it may answer otherwise than before; of a number, "
+        "the root mean squared change as a share of its error. Beyond that it is not refit.",
+    )
     maximum_observations: int = Field(
         100_000, ge=0, description="Newest ones trained on, at most; 0: the source alone is."
     )

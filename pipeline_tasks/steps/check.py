@@ -14,7 +14,7 @@ from pipeline_tasks.core import registry
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.data import inferring, rows, schema
-from pipeline_tasks.data.checked import IS_NEW, OBSERVATIONS, ROWS
+from pipeline_tasks.data.checked import IS_NEW, OBSERVATIONS, ROWS, TIME
 from pipeline_tasks.data.schema import Failure
 from pipeline_tasks.data.statistics import Statistics
 from pipeline_tasks.monitoring import regime
@@ -176,7 +176,7 @@ def _quarantined(
 
 
 def _observed_rows(config: PipelineConfig, folder: Path) -> tuple[pd.DataFrame, int]:
-    """After a change with `_is_new`: what has come since then."""
+    """With `_time`, and after a change with `_is_new`: what has come since then."""
     found = observations.read_joined(folder / observations.JOINED)
     frame = rows.from_observations(found, config)
     if frame.empty:
@@ -185,6 +185,7 @@ def _observed_rows(config: PipelineConfig, folder: Path) -> tuple[pd.DataFrame, 
     wrong = sorted({one.row for one in schema.failures(frame, rows.inputs(config), label)})
     if wrong:
         log.warning("left out %s of %s observations that break the schema", len(wrong), len(frame))
+    frame[TIME] = [pair.prediction.time for pair in found]
     if since := regime.changed_at_of(folder):
         frame[IS_NEW] = [pair.prediction.time > since for pair in found]
     return frame.drop(index=wrong), len(wrong)

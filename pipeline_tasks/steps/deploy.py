@@ -53,7 +53,8 @@ def deploy(
             exported=exported,
             promoted_at=clock.text(clock.now()),
         )
-        previous = _promote(run, champion, before, str(verdict.summary.get("reasons", "")))
+        said = (verdict.summary.get("reasons"), exported.summary.get("refit"))
+        previous = _promote(run, champion, before, "; ".join(str(one) for one in said if one))
     with run.write("deployment") as draft:
         content = {"version": version, "previous_version": previous}
         (draft.folder / "deployment.json").write_text(json.dumps(content))

@@ -12,6 +12,7 @@ from pipeline_tasks.core.store import read_json
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.data import rows
 from pipeline_tasks.learning import load_tensorflow
+from pipeline_tasks.monitoring import regime
 from pipeline_tasks.release import optimising
 from pipeline_tasks.run import Run, step
 from pipeline_tasks.sections import variants
@@ -52,6 +53,9 @@ def export(run: Run, model: Ref, prepared: Ref) -> Ref:
         size = sum(path.stat().st_size for path in draft.folder.rglob("*") if path.is_file())
         draft.summary |= {"bytes": size, "golden_questions": len(next(iter(few.values())))}
         draft.summary |= {"served": found.serve}
+        known = {"refit": model.summary.get("reasons")}
+        known[regime.LEARNED] = model.summary.get(regime.LEARNED)
+        draft.summary |= {key: value for key, value in known.items() if value}
     return draft.done()
 
 

@@ -12,9 +12,10 @@ from pipeline_tasks import storages
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError
 from pipeline_tasks.core.fingerprint import code_digest
-from pipeline_tasks.core.values import Ref
+from pipeline_tasks.core.values import Champion, Ref, Scalar
 from pipeline_tasks.data import learned, rows, splitting
 from pipeline_tasks.data.checked import Checked, Chosen
+from pipeline_tasks.monitoring import regime
 from pipeline_tasks.run import Run, step
 
 READS = (
@@ -32,21 +33,27 @@ def _transforms_digest(run: Run, checked: Ref) -> str:
     return code_digest(frozenset(f"pipeline_tasks.transforms.{kind}" for kind in kinds))
 
 
-@step(reads=READS, outside=_transforms_digest)
+def _outside(run: Run, checked: Ref) -> str:
+    return _transforms_digest(run, checked) + regime.learned_until(_champion(run))
+
+
+@step(reads=READS, outside=_outside)
 def prepare(run: Run, checked: Ref) -> Ref:
     """Divide the rows into training, validation and test, and learn the encoding from training.
 
     Equal rows are on the same side, and a row is on the same side in every run. The latest
     labelled observations of production become a window of their own, `recent`, which judges the
-    candidate; the earlier ones are trained on. After a detected change `recent` is a share of what
-    has come since, and `retraining.replay_source` says whether the source's rows are used. Values
-    are kept as a client sends them: what the pipeline file does to them is part of the encoding.
+    candidate; the earlier ones are trained on. What the champion has learned does not judge. After
+    a detected change `recent` is a share of what has come since, and `retraining.replay_source`
+    says whether the source's rows are used. Values are kept as a client sends them: what the
+    pipeline file does to them is part of the encoding.
     Writes the artifact `prepared`: train.npz, validation.npz, test.npz and, with enough
     observations, recent.npz (arrays as in rows.to_arrays), preprocessing.json and, where columns
     have `input: false`, those of the rows that judge in <split>_others.npz: a champion may take
     them. With `storage` the arrays are kept there instead, and storage.json says where.
     """
-    source = Checked(run.open(checked), run.config)
+    learned_until = regime.learned_until(_champion(run))
+    source = Checked(run.open(checked), run.config, learned_until)
     chosen = splitting.divide(source)
     divided = sum(len(part.source) for part in chosen.values())
     before = len(chosen["train"])
@@ -61,7 +68,20 @@ def prepare(run: Run, checked: Ref) -> Ref:
         draft.summary |= {name: len(part) for name, part in chosen.items()}
         draft.summary["duplicates_dropped"] = source.rows - divided if source.takes_source else 0
         draft.summary["left_out_of_training"] = before - len(chosen["train"])
+        draft.summary |= _until(source.times, len(chosen.get("recent", ())))
     return draft.done()
+
+
+def _champion(run: Run) -> Champion | None:
+    return run.store.champion(run.config.name)
+
+
+def _until(times: list[str], judging: int) -> dict[str, Scalar]:
+    """When the newest observation was, and the newest one that does not judge."""
+    if not times:
+        return {}
+    learned = times[: len(times) - judging]
+    return {regime.OBSERVED: times[-1], regime.LEARNED: learned[-1] if learned else None}
 
 
 def _code(run: Run, checked: Ref) -> dict[str, JsonValue]:

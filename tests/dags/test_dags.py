@@ -79,6 +79,19 @@ def assert_one_chain(dag, tasks, *, release):
     assert dag.get_task("end").on_failure_fail_dagrun
 
 
+def test_what_is_refit_is_refit_after_the_gate_and_exported(tmp_path):
+    content = yaml.safe_load((PROJECT / "dags" / "pipelines" / "digits.yaml").read_text())
+    changes = {"retraining": {"refit": True}}
+    (tmp_path / "fresh.yaml").write_text(yaml.safe_dump(content | changes))
+    found, errors = read(tmp_path)
+    assert not errors
+    at = LOOP.index("export")
+    dag = found["fresh__train"]
+    assert_one_chain(dag, [*LOOP[:at], "refit", *LOOP[at:], *RELEASE], release=RELEASE)
+    assert dag.get_task("export").inputs["model"] == "refit"
+    assert dag.get_task("publish").inputs["model"] == "train", "what was proven names the version"
+
+
 @pytest.mark.parametrize(
     ("deployment", "trial"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,69 @@ def test_an_alarm_that_is_refused_changes_nothing_that_is_trained_on(small):
     assert left["ingest"].summary["observations"] == 50
     folder = world.made.run().open(left["ingest"])
     assert not (folder / "change.json").exists()
+
+
+def test_what_judged_is_learned_before_it_answers_and_judges_no_more(small):
+    world = changed(small, refit=True, refit_change=0.5, replay_share=0.0, replay_source=False)
+    left = world.made.steps("retrain__bad")
+    refit = left["refit"].summary
+    assert refit["answer"] == "yes"
+    assert "refit with the 160 rows that judged" in refit["reasons"]
+    champion = world.store.champion("small")
+    assert champion is not None
+    assert champion.model == left["train"], "it is the candidate that is proven"
+    assert refit["reasons"] in world.store.history("small")[-1].reasons
+    folder = world.made.run().open
+    mine, its = (
+        rows.read_arrays(folder(left[step]) / "weights.npz") for step in ("refit", "train")
+    )
+    assert any((mine[name] != its[name]).any() for name in its)
+    seen = world.observe("more", 40, seed=4, is_turned=True)
+    later = prepared(world, world.made.steps("nightly", until="prepare"))
+    assert later["recent"] == {*world.sent["more"]}, "40 of 440, though 0.4 of them may judge"
+    assert champion.exported.summary["learned_until"] < seen
+
+
+def test_a_refit_that_answers_otherwise_than_what_was_proven_does_not_answer(small):
+    world = changed(small, refit=True, refit_change=0.0, replay_share=0.0, replay_source=False)
+    left = world.made.steps("retrain__bad")
+    assert left["refit"].summary["answer"] == "no"
+    assert "the proven candidate answers" in left["refit"].summary["reasons"]
+    folder = world.made.run().open
+    mine, its = (
+        rows.read_arrays(folder(left[step]) / "weights.npz") for step in ("refit", "train")
+    )
+    assert all((mine[name] == its[name]).all() for name in its)
+    champion = world.store.champion("small")
+    assert champion is not None
+    assert "learned_until" not in champion.exported.summary
+
+
+def test_without_refit_no_step_is_there_and_the_rows_that_judged_may_judge_again(small):
+    world = changed(small)
+    left = world.made.steps("retrain__bad")
+    assert "refit" not in left
+    assert left["deploy"].summary["version"] == 2
+    later = prepared(world, world.made.steps("nightly", until="prepare"))
+    assert later["recent"] == {*world.sent["new"][-160:]}, "nobody has learned them"
+
+
+def test_a_model_of_a_number_is_refit_and_compared_by_its_error(small):
+    number = {
+        "label": {"name": "kind", "type": "number"},
+        "model": {"kind": "linear_regression"},
+    }
+    world = World(small(**number, retraining=RULES | {"refit": True, "refit_change": 1.0}))
+    world.made.steps("first")
+    world.observe("new", 400, seed=3, is_turned=True)
+    refit = world.made.steps("second", until="refit")["refit"].summary
+    assert refit["answer"] == "yes"
+    assert re.search(r"answers (0\.[1-9]|[1-9])\d*.*% of them otherwise", refit["reasons"]), refit
+
+
+def test_nights_without_new_labels_come_to_rest_after_a_refit(small):
+    world = changed(small, refit=True, refit_change=0.5, replay_share=0.0, replay_source=False)
+    assert world.made.steps("retrain__bad")["refit"].summary["answer"] == "yes"
+    night = world.made.steps("night 1")
+    assert "recent" not in prepared(world, night), "the champion has learned them all"
+    assert world.made.steps("night 2")["train"].reused

@@ -71,6 +71,15 @@ def test_no_person_is_asked_when_the_budget_is_spent_or_asking_is_off():
     assert retraining(never, Evidence(**QUALITY, labelled=500, in_vain=5)).verdict.is_yes
 
 
+def test_follow_ups_are_as_many_rows_apart_as_the_file_says():
+    rules = RULES.model_copy(update={"follow_up_rows": 1000})
+    early, due = (
+        retraining(rules, Evidence(labelled=500, regime=Regime(rows, 200))) for rows in (1199, 1200)
+    )
+    assert early.verdict.answer is Answer.NO
+    assert "1200 rows since the change, follow-up 1 of 3 is due at 1200" in due.verdict.reasons
+
+
 def test_a_reason_that_two_causes_share_is_said_once():
     decision = decide(causes=("quality", "drift"), reasons=("accuracy fell", "age moved"))
     assert decision.causes == ("quality", "drift")

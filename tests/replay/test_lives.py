@@ -9,8 +9,9 @@ import pytest
 
 from pipeline_tasks.replay import living, report, streams
 from pipeline_tasks.replay.living import POLICIES, lives
-from pipeline_tasks.replay.policies import USUAL, Triggered
-from pipeline_tasks.replay.training import Proven
+from pipeline_tasks.replay.models import trained
+from pipeline_tasks.replay.policies import USUAL, Rules, Triggered
+from pipeline_tasks.replay.training import Candidate, Proven
 from pipeline_tasks.sections.production import Budget
 
 ROWS = 24_000
@@ -90,8 +91,36 @@ def test_a_candidate_that_knows_less_than_the_champion_is_never_promoted(sea):
     assert not proven.is_proven(candidate, champion.model, 5000)
 
 
+def test_what_proved_a_candidate_is_learned_before_it_answers(sea):
+    proven = Proven(sea, with_retraining(refit=True, refit_change=0.5))
+    candidate = proven.train(2500, 0)
+    again = trained(sea.inputs[:4000], sea.labels[:4000])
+    served = proven.served(candidate, 4000)
+    assert (served.answer(sea.inputs) == again.answer(sea.inputs)).all()
+    assert (served.answer(sea.inputs) != candidate.model.answer(sea.inputs)).any()
+
+
+@pytest.mark.parametrize("changes", [{"refit": False}, {"refit": True, "refit_change": 0.0}])
+def test_what_was_proven_answers_when_it_may_not_be_refit(sea, changes):
+    proven = Proven(sea, with_retraining(**changes))
+    candidate = proven.train(2500, 0)
+    assert proven.served(candidate, 4000) is candidate.model
+
+
+def test_a_window_that_moves_on_keeps_its_length(sea):
+    candidate = Candidate(trained(sea.inputs[500:2400], sea.labels[500:2400]), 500, 2400)
+    served = Proven(sea, with_retraining(refit=True, refit_change=0.5)).served(candidate, 4000)
+    again = trained(sea.inputs[2100:4000], sea.labels[2100:4000])
+    assert (served.answer(sea.inputs) == again.answer(sea.inputs)).all()
+
+
+def with_retraining(**changes: object) -> Rules:
+    return replace(USUAL, retraining=USUAL.retraining.model_copy(update=changes))
+
+
 def test_a_rise_of_the_errors_is_seen_and_has_follow_ups_at_growing_rows():
-    rules = USUAL.retraining.model_copy(update={"maximum_age_days": None})
+    changes = {"maximum_age_days": None, "follow_ups": 4, "follow_up_rows": 0}
+    rules = USUAL.retraining.model_copy(update=changes)
     policy = Triggered(rules, block_rows=250)
     steady = [0.1, 0.12, 0.09, 0.11, 0.1, 0.08, 0.12, 0.1, 0.11, 0.09] * 4
     reasons = {
