@@ -100,7 +100,7 @@ def calibrate(
             law = _law(scaled, *_independent(total, is_ordered))
             laws[name].append(law)
             most = np.maximum(most, surprise(scaled, law[1], law[2]))
-        # Stretches shorter than a block resemble each other: they are no more than there are blocks.
+        # Stretches shorter than a block resemble each other, and count for no more than the blocks.
         limits.append(_widened(float(np.quantile(most, 1 - false_alarms)), units // block))
     return Calibration(
         rows=rows,
