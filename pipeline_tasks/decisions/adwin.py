@@ -63,7 +63,7 @@ def watch(adwin: Adwin, values: Iterable[float], *, every: int = 1) -> Adwin:
         if seen % every == 0 and (change := _shrink(buckets, adwin.delta)):
             cuts.append(seen)
             rises += [seen] if change > 0 else []
-            parted = _parting(whole, seen)
+            parted = _parting(whole, seen, parted)
     return Adwin(adwin.delta, tuple(buckets), seen, tuple(cuts), tuple(rises), parted)
 
 
@@ -125,8 +125,11 @@ def _is_cut(buckets: Sequence[Bucket], delta: float) -> bool:
     return False
 
 
-def _parting(buckets: Sequence[Bucket], seen: int) -> int:
-    """After how many values the mean changed: where two means fit the buckets best."""
+def _parting(buckets: Sequence[Bucket], seen: int, known: int) -> int:
+    """After how many values the mean changed: where two means fit the buckets best.
+
+    known: the last such place, which stays where it is beside this one: buckets were finer then.
+    """
     sums = list(accumulate(buckets, _joined))
     whole = sums[-1]
     gains = [
@@ -134,7 +137,9 @@ def _parting(buckets: Sequence[Bucket], seen: int) -> int:
         / (part.rows * (whole.rows - part.rows))
         for part in sums[:-1]
     ]
-    return _starts(buckets, seen)[1 + gains.index(max(gains))]
+    at = gains.index(max(gains))
+    before, found, after = (*_starts(buckets, seen), seen)[at : at + 3]
+    return known if before <= known <= after else found
 
 
 def _starts(buckets: Sequence[Bucket], seen: int) -> tuple[int, ...]:

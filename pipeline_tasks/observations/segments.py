@@ -33,6 +33,7 @@ SEGMENT_SECONDS = 900.0
 SYNC_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
 SLACK_SECONDS = 300.0  # clocks of several machines may differ
+STEP_SECONDS = 60.0  # one machine's clock may be set back
 
 
 class Writer:
@@ -159,11 +160,11 @@ def days(folder: Path, since: str, until: str) -> list[str]:
 
 
 def ending(path: Path, since: str) -> bytes:
-    """A segment's whole lines from about `since` on: its writer's clock went on with its lines.
+    """A segment's whole lines from about `since` on: those of one writer are in order.
 
     Found by halving the file, so that what is older is not read.
     """
-    earliest = _earliest(since)
+    earliest = _seconds(since) - STEP_SECONDS
     with path.open("rb") as file:
         low, high = 0, path.stat().st_size
         while high - low > STEP_BYTES:
@@ -181,18 +182,18 @@ def ending(path: Path, since: str) -> bytes:
 
 def touched(paths: Iterable[Path], since: str) -> list[Path]:
     """Those of the files that may have lines with moments after `since`: none is written before."""
-    earliest = _earliest(since)
+    earliest = _seconds(since) - SLACK_SECONDS
     return [path for path in paths if _written(path) >= earliest]
 
 
-def _earliest(since: str) -> float:
-    return datetime.fromisoformat(since).timestamp() - SLACK_SECONDS if since else 0.0
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
 
 
 def _moment(line: bytes) -> float:
     """Of one line, since 1970; of a damaged one, none is later."""
     try:
-        return datetime.fromisoformat(_parsed(line)["time"]).timestamp()
+        return _seconds(_parsed(line)["time"])
     except (ValueError, TypeError):
         return math.inf
 

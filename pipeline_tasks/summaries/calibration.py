@@ -100,7 +100,8 @@ def calibrate(
             law = _law(scaled, *_independent(total, is_ordered))
             laws[name].append(law)
             most = np.maximum(most, surprise(scaled, law[1], law[2]))
-        limits.append(_widened(float(np.quantile(most, 1 - false_alarms)), blocks))
+        # Stretches shorter than a block resemble each other, and count for no more than the blocks.
+        limits.append(_widened(float(np.quantile(most, 1 - false_alarms)), units // block))
     return Calibration(
         rows=rows,
         block=block * unit,

@@ -121,6 +121,14 @@ def test_the_charts_know_when_the_errors_rose_in_one_look_or_over_many(rows, cha
     assert max(map(abs, off["ADWIN"])) <= 200, "four blocks"
 
 
+def test_an_estimate_of_the_change_stays_while_the_alarm_lasts():
+    random = np.random.default_rng(10)
+    stream = np.concatenate([errors(random, 2000, 0.1, 0), errors(random, 4000, 0.3, 0)])
+    by_adwin = [said[1] for said in looks(learned(0, 2000), stream, 500)]
+    assert len({one.changed_at for one in by_adwin if one.is_alarm}) == 1
+    assert sum(one.is_alarm for one in by_adwin) >= 6
+
+
 def test_a_chart_that_does_not_alarm_knows_of_no_change():
     stream = errors(np.random.default_rng([0, 9]), 1000, 0.1, 0)
     assert [one.changed_at for one in next(looks(learned(0, 1000), stream, 1000))] == ["", ""]

@@ -64,7 +64,7 @@ def test_a_segment_is_read_from_about_a_moment_on(tmp_path, minute):
     path.write_bytes(whole + b'{"id": "torn')
     since = f"{DAY}T12:{minute:02}:30.000Z"
     found = segments.ending(path, since)
-    needed = b"".join(lines[max(600 * minute + 300 - 10 * int(segments.SLACK_SECONDS), 0) :])
+    needed = b"".join(lines[max(600 * minute + 300 - 10 * int(segments.STEP_SECONDS), 0) :])
     assert whole.endswith(found)
     assert len(needed) <= len(found) <= len(needed) + segments.STEP_BYTES
     assert segments.ending(path, "") == whole
