@@ -10,6 +10,7 @@ from pipeline_tasks.pages.quality import report_of
 from pipeline_tasks.pages.reading import Files, Look
 
 MOST_WINDOWS = 40
+MOST_SEARCHED = 4 * MOST_WINDOWS
 MOST_BINS = 24
 
 
@@ -60,7 +61,7 @@ def heat_map(files: Files, looks: Sequence[Look]) -> HeatMap:
     """The newest looks that compared something; the features with the most drift first."""
     found: dict[tuple[str, str], Finding] = {}
     shown = []
-    for look in reversed(looks[-4 * MOST_WINDOWS :]):
+    for look in reversed(looks[-MOST_SEARCHED:]):
         findings = findings_of(files, look)
         if findings:
             shown.append(look)
@@ -125,7 +126,7 @@ def _shares(one: Mapping[str, Any]) -> tuple[tuple[str, float, float], ...]:
     old, new = one.get("reference_shares") or (), one.get("current_shares") or ()
     if not names or len(names) != len(old) or len(names) != len(new):
         return ()
-    return merged(list(zip(map(str, names), old, new, strict=True)))
+    return tuple(zip(map(str, names), old, new, strict=True))
 
 
 def merged(cells: Sequence[tuple[str, float, float]]) -> tuple[tuple[str, float, float], ...]:

@@ -13,7 +13,7 @@ from pipeline_tasks.core.values import Champion, HistoryEntry
 from pipeline_tasks.monitoring.notifying import snoozed_until
 from pipeline_tasks.pages import charts, series
 from pipeline_tasks.pages.activity import Activity
-from pipeline_tasks.pages.drift import Finding, HeatMap, heat_map
+from pipeline_tasks.pages.drift import MOST_SEARCHED, Finding, HeatMap, heat_map, merged
 from pipeline_tasks.pages.health import Health, health
 from pipeline_tasks.pages.quality import Limit, limit
 from pipeline_tasks.pages.reading import Files, Journals, Look
@@ -76,7 +76,7 @@ class PipelinePage:
         """Reference and current of the chosen cell."""
         if self.chosen is None or not self.chosen[1].shares:
             return Markup("")
-        names, old, new = zip(*self.chosen[1].shares, strict=True)
+        names, old, new = zip(*merged(self.chosen[1].shares), strict=True)
         return charts.overlay(names, old, new, f"{self.chosen[1].name}: reference and current")
 
 
@@ -90,7 +90,8 @@ def pipeline_page(
 ) -> PipelinePage:
     """Gather it. tasks: the newest training run's, by id, with their state."""
     champion = journals.store.champion(config.name)
-    history, looks = journals.history(config.name), journals.looks(config.name)
+    history = journals.history(config.name)
+    looks = journals.looks(config.name, max(asked.span, MOST_SEARCHED))
     shown = looks[-asked.span :]
     map_ = heat_map(files, looks)
     return PipelinePage(
@@ -100,7 +101,7 @@ def pipeline_page(
         stages=stages(champion, history, looks, activity, tasks or {}),
         limit=limit(config, files, champion, looks[-1] if looks else None),
         looks=shown,
-        look_count=len(looks),
+        look_count=journals.look_count(config.name),
         heat_map=map_,
         chosen=_chosen(map_, asked),
         decisions=history[: -MOST_DECISIONS - 1 : -1],

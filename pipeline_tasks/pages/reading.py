@@ -60,23 +60,28 @@ class Look:
 
 
 class Lines(Generic[Parsed]):
-    """A growing journal, parsed: what was parsed before is kept."""
+    """A growing journal, parsed as far back as it is asked for: what was parsed before is kept."""
 
     def __init__(self, parse: Callable[[str], Parsed]) -> None:
         self._parse = parse
         self._texts: list[str] = []
-        self._parsed: list[Parsed] = []
+        self._parsed: dict[int, Parsed] = {}
         self._lock = Lock()
 
-    def parsed(self, texts: list[str]) -> list[Parsed]:
-        """The lines' values; only what has been appended since the last call is parsed."""
+    def newest(self, texts: list[str], count: int | None = None) -> list[Parsed]:
+        """The values of the last `count` lines, of all of them without; none is parsed twice."""
         with self._lock:
-            known = len(self._texts)
-            if texts[:known] != self._texts:  # merged in another order by another machine
-                known, self._parsed = 0, []
-            self._parsed += map(self._parse, texts[known:])
+            if texts[: len(self._texts)] != self._texts:  # merged in another order elsewhere
+                self._parsed = {}
             self._texts = texts
-            return list(self._parsed)
+            wanted = range(max(0, len(texts) - (count or len(texts))), len(texts))
+            self._parsed |= {
+                at: self._parse(texts[at]) for at in wanted if at not in self._parsed
+            }
+            return [self._parsed[at] for at in wanted]
+
+    def __len__(self) -> int:
+        return len(self._texts)
 
 
 class Journals:
@@ -90,13 +95,17 @@ class Journals:
     def history(self, pipeline: str) -> list[HistoryEntry]:
         """Every decision, oldest first."""
         lines = self._history.setdefault(pipeline, Lines(HistoryEntry.model_validate_json))
-        return lines.parsed(self.store.kept.lines(f"{pipeline}/history"))
+        return lines.newest(self.store.kept.lines(f"{pipeline}/history"))
 
-    def looks(self, pipeline: str) -> list[Look]:
-        """Every look at production, oldest first, the last of each id."""
+    def looks(self, pipeline: str, newest: int) -> list[Look]:
+        """The newest looks at production, oldest first, the last of each id."""
         lines = self._looks.setdefault(pipeline, Lines(_look))
-        found = lines.parsed(self.store.kept.lines(f"{pipeline}/monitoring"))
+        found = lines.newest(self.store.kept.lines(f"{pipeline}/monitoring"), newest)
         return list({look.id: look for look in found}.values())
+
+    def look_count(self, pipeline: str) -> int:
+        """How many looks there were when `looks` was last asked; a repeated one counts again."""
+        return len(self._looks.get(pipeline, ()))
 
 
 def _look(line: str) -> Look:

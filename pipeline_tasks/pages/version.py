@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from pipeline_tasks.config import PipelineConfig
@@ -140,6 +139,8 @@ def _card(files: Files, deployment: Ref | None) -> Markup | None:
     text = files.text(deployment, card.FILE) if deployment else None
     if text is None:
         return None
+    from markdown_it import MarkdownIt
+
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     return Markup(markdown.render(text))  # noqa: S704 (raw HTML in it is escaped)
 

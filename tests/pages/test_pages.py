@@ -201,13 +201,15 @@ def test_an_empty_pipeline_teaches_what_to_do():
     assert health(None, [], failed).word == "Run failed"
 
 
-def test_only_new_lines_of_a_journal_are_parsed():
+def test_a_line_of_a_journal_is_parsed_when_it_is_asked_for_and_once():
     seen: list[str] = []
     lines = Lines(lambda text: seen.append(text) or text.upper())
-    assert lines.parsed(["a", "b"]) == ["A", "B"]
-    assert lines.parsed(["a", "b", "c"]) == ["A", "B", "C"]
-    assert seen == ["a", "b", "c"]
-    assert lines.parsed(["b", "a", "c"]) == ["B", "A", "C"]  # merged by another machine
+    assert lines.newest(["a", "b", "c"], 2) == ["B", "C"]
+    assert lines.newest(["a", "b", "c", "d"], 2) == ["C", "D"]
+    assert seen == ["b", "c", "d"]
+    assert lines.newest(["a", "b", "c", "d"]) == ["A", "B", "C", "D"]
+    assert lines.newest(["b", "a", "c"]) == ["B", "A", "C"]  # merged by another machine
+    assert lines.newest([], 2) == []
 
 
 def test_training_under_way_is_read_from_its_checkpoint(small):
