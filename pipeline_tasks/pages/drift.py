@@ -34,6 +34,11 @@ class Finding:
     shares: tuple[tuple[str, float, float], ...] = ()
 
     @property
+    def is_empty(self) -> bool:
+        """Then and now all rows are alike, as they are where none can be missing: an image's."""
+        return bool(self.shares) and sum(old > 0 or new > 0 for _, old, new in self.shares) < 2
+
+    @property
     def strength(self) -> int:
         """0 to 4: none to many times what matters; for the colour of a cell."""
         if not self.is_enough:
@@ -58,7 +63,10 @@ class HeatMap:
 
 
 def heat_map(files: Files, looks: Sequence[Look]) -> HeatMap:
-    """The newest looks that compared something; the features with the most drift first."""
+    """The newest looks that compared something; the features with the most drift first.
+
+    A feature without a single value, such as the missing ones of an image, is left out.
+    """
     found: dict[tuple[str, str], Finding] = {}
     shown = []
     for look in reversed(looks[-MOST_SEARCHED:]):
@@ -68,9 +76,10 @@ def heat_map(files: Files, looks: Sequence[Look]) -> HeatMap:
             found |= {(one.name, look.id): one for one in findings}
         if len(shown) == MOST_WINDOWS:
             break
-    worst: dict[str, float] = {}
+    worst = {name: 0 for (name, _), one in found.items() if not one.is_empty}
     for (name, _), one in found.items():
-        worst[name] = worst.get(name, 0.0) + one.strength
+        if name in worst:
+            worst[name] += one.strength
     features = sorted(worst, key=lambda name: (-worst[name], name))
     return HeatMap(tuple(reversed(shown)), features, found)
 

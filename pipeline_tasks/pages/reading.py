@@ -75,9 +75,7 @@ class Lines(Generic[Parsed]):
                 self._parsed = {}
             self._texts = texts
             wanted = range(max(0, len(texts) - (count or len(texts))), len(texts))
-            self._parsed |= {
-                at: self._parse(texts[at]) for at in wanted if at not in self._parsed
-            }
+            self._parsed |= {at: self._parse(texts[at]) for at in wanted if at not in self._parsed}
             return [self._parsed[at] for at in wanted]
 
     def __len__(self) -> int:

@@ -86,8 +86,7 @@ def as_data(page: PipelinePage) -> dict[str, Any]:
             for look in page.looks
         ],
         "drift": [
-            {"look": look_id, **vars(one)}
-            for (_, look_id), one in page.heat_map.findings.items()
+            {"look": look_id, **vars(one)} for (_, look_id), one in page.heat_map.findings.items()
         ],
         "decisions": page.decisions,
         "versions": page.versions,
