@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from pipeline_tasks.pages.quality import report_of
-from pipeline_tasks.pages.reading import Files, Look
+from pipeline_tasks.pages.files import Files
+from pipeline_tasks.pages.quality import reports_of
+from pipeline_tasks.pages.reading import Look
 
 MOST_WINDOWS = 40
 MOST_SEARCHED = 4 * MOST_WINDOWS
@@ -67,26 +69,30 @@ def heat_map(files: Files, looks: Sequence[Look]) -> HeatMap:
 
     A feature without a single value, such as the missing ones of an image, is left out.
     """
-    found: dict[tuple[str, str], Finding] = {}
-    shown = []
-    for look in reversed(looks[-MOST_SEARCHED:]):
-        findings = findings_of(files, look)
-        if findings:
-            shown.append(look)
-            found |= {(one.name, look.id): one for one in findings}
-        if len(shown) == MOST_WINDOWS:
-            break
+    shown = dict(islice(_compared(files, looks[-MOST_SEARCHED:]), MOST_WINDOWS))
+    found = {
+        (finding.name, look): finding
+        for look, (_, findings) in shown.items()
+        for finding in findings
+    }
     worst = {name: 0 for (name, _), one in found.items() if not one.is_empty}
     for (name, _), one in found.items():
         if name in worst:
             worst[name] += one.strength
     features = sorted(worst, key=lambda name: (-worst[name], name))
-    return HeatMap(tuple(reversed(shown)), features, found)
+    return HeatMap([look for look, _ in reversed(shown.values())], features, found)
 
 
-def findings_of(files: Files, look: Look) -> list[Finding]:
-    """What the look's report says of each feature."""
-    return [_finding(one) for one in report_of(files, look).get("drift") or []]
+def _compared(
+    files: Files, looks: Sequence[Look]
+) -> Iterator[tuple[str, tuple[Look, list[Finding]]]]:
+    """The looks that have findings, the newest first; as many at once as may be shown."""
+    for end in range(len(looks), 0, -MOST_WINDOWS):
+        batch = looks[max(0, end - MOST_WINDOWS) : end][::-1]
+        for look, report in zip(batch, reports_of(files, batch), strict=True):
+            findings = [_finding(one) for one in report.get("drift") or []]
+            if findings:
+                yield look.id, (look, findings)
 
 
 def _finding(one: Mapping[str, Any]) -> Finding:

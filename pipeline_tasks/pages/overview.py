@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.values import Champion
 from pipeline_tasks.pages.activity import Activity
+from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.health import Health, health
 from pipeline_tasks.pages.quality import Limit, limit
-from pipeline_tasks.pages.reading import Estimate, Files, Journals, Look
+from pipeline_tasks.pages.reading import Estimate, Journals, Look
 
 NEWEST = 50
 

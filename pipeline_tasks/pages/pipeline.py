@@ -14,11 +14,12 @@ from pipeline_tasks.monitoring.notifying import snoozed_until
 from pipeline_tasks.pages import charts, series
 from pipeline_tasks.pages.activity import Activity
 from pipeline_tasks.pages.drift import MOST_SEARCHED, Finding, HeatMap, heat_map, merged
+from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.health import Health, health
 from pipeline_tasks.pages.quality import Limit, limit
-from pipeline_tasks.pages.reading import Files, Journals, Look
+from pipeline_tasks.pages.reading import Journals, Look
 from pipeline_tasks.pages.stages import Stage, Tasks, stages
-from pipeline_tasks.release import quarantine, releasing
+from pipeline_tasks.release import quarantine
 
 MOST_DECISIONS = 50
 SPANS = (50, 200, 1000)
@@ -92,6 +93,7 @@ def pipeline_page(
     champion = journals.store.champion(config.name)
     history = journals.history(config.name)
     looks = journals.looks(config.name, max(asked.span, MOST_SEARCHED))
+    versions = journals.versions(config.name, history)
     shown = looks[-asked.span :]
     map_ = heat_map(files, looks)
     return PipelinePage(
@@ -106,8 +108,8 @@ def pipeline_page(
         chosen=_chosen(map_, asked),
         decisions=history[: -MOST_DECISIONS - 1 : -1],
         history=[one for one in history if shown and one.at >= shown[0].at],
-        versions=_versions(journals, config.name, history),
-        quarantined=_quarantined(journals, files, config.name, history),
+        versions=versions,
+        quarantined=_quarantined(files, versions, history),
         snoozed_until=clock.text(until) if (until := snoozed_until(history)) else None,
         activity=activity,
         asked=asked,
@@ -124,22 +126,13 @@ def _chosen(map_: HeatMap, asked: Asked) -> tuple[Look, Finding] | None:
 
 
 def _quarantined(
-    journals: Journals, files: Files, name: str, history: Sequence[HistoryEntry]
+    files: Files, versions: Sequence[Champion], history: Sequence[HistoryEntry]
 ) -> frozenset[int]:
-    """Which of the newest versions no run promotes again by itself."""
+    """Which of these versions no run promotes again by itself."""
     held: set[str] = set()
     for entry in history:
         if entry.event in (quarantine.INCIDENT, quarantine.ROLLBACK) and entry.subject:
             held.add(entry.subject)
         elif entry.event == quarantine.LIFTED:
             held.discard(entry.subject)
-    versions = _versions(journals, name, history) if held else ()
-    return frozenset(one.version for one in versions if files.mark(one.model) in held)
-
-
-def _versions(journals: Journals, name: str, history: Sequence[HistoryEntry]) -> list[Champion]:
-    """The newest twenty that were champion once, newest first."""
-    numbers = {one.version for one in history if one.event == "promotion" and one.version}
-    newest = sorted(numbers, reverse=True)[: releasing.MOST_SHOWN]
-    found = (journals.store.version(name, number) for number in newest)
-    return [one for one in found if one is not None]
+    return frozenset(one.version for one in versions if held and files.mark(one.model) in held)

@@ -14,8 +14,9 @@ from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import Store, write_text
 from pipeline_tasks.pages import rendering
 from pipeline_tasks.pages.activity import Activity
+from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.pipeline import SPANS, Asked, PipelinePage, pipeline_page
-from pipeline_tasks.pages.reading import Files, Journals
+from pipeline_tasks.pages.reading import Journals
 
 
 def write(store: Store, config: PipelineConfig, folder: Path) -> tuple[Path, Path]:

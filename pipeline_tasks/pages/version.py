@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
+from pydantic import ValidationError
 
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.artifact import Manifest
-from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import RETRAINING
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
 from pipeline_tasks.pages import curves
-from pipeline_tasks.pages.reading import Files, Journals, manifest
+from pipeline_tasks.pages.files import Files
+from pipeline_tasks.pages.reading import Journals, manifest
 from pipeline_tasks.sections import variants
 from pipeline_tasks.sections.variants import Variants
 from pipeline_tasks.validation import card
@@ -80,7 +81,7 @@ def version_page(
     if version is None:
         return None
     history, champion = journals.history(name), store.champion(name)
-    lineage = list(_lineage(journals, version))
+    lineage = list(_lineage(journals, files, version))
     deployment = next((ref for key, ref, _ in lineage if key == "deployment"), None)
     numbers = sorted({one.version for one in history if one.event == "promotion" and one.version})
     return VersionPage(
@@ -89,7 +90,7 @@ def version_page(
         is_champion=champion is not None and champion.version == number,
         evaluation=files.json(version.evaluation, "evaluation.json") or {},
         drawn=files.json(version.evaluation, "curves.json") or {},
-        exports=_exports(journals, version.exported),
+        exports=_exports(files, version.exported),
         card=_card(files, deployment),
         lineage=lineage,
         parameters=dict(_parameters(lineage)),
@@ -107,7 +108,9 @@ def _cause(history: Sequence[HistoryEntry], version: Champion) -> HistoryEntry |
     return None
 
 
-def _lineage(journals: Journals, version: Champion) -> Iterator[tuple[str, Ref, Manifest | None]]:
+def _lineage(
+    journals: Journals, files: Files, version: Champion
+) -> Iterator[tuple[str, Ref, Manifest | None]]:
     """Every artifact that the version is made of, the last one first."""
     waiting: list[Ref] = []
     found = manifest(journals.store, version.model.pipeline, version.run, "deployment")
@@ -119,19 +122,19 @@ def _lineage(journals: Journals, version: Champion) -> Iterator[tuple[str, Ref, 
         ref = waiting.pop(0)
         if ref.artifact in known or ref.artifact not in ORIGINS:
             continue
-        made = manifest(journals.store, ref.pipeline, ref.run, ref.artifact)
-        is_same = made is not None and made[0].digest == ref.digest
-        known[ref.artifact] = ref, made[1] if made and is_same else None
-        waiting += made[1].inputs.values() if made and is_same else ()
+        made = files.manifest(ref)
+        known[ref.artifact] = ref, made
+        waiting += made.inputs.values() if made else ()
     for name in ORIGINS:
         if name in known:
             yield name, *known[name]
 
 
-def _exports(journals: Journals, exported: Ref) -> Variants | None:
+def _exports(files: Files, exported: Ref) -> Variants | None:
+    found = files.json(exported, variants.REPORT.as_posix())
     try:
-        return variants.read(journals.store.open(exported))
-    except ArtifactError:
+        return Variants.model_validate(found) if found else None
+    except ValidationError:
         return None
 
 

@@ -18,9 +18,10 @@ from pipeline_tasks.core.values import Answer, HistoryEntry, MonitoringRecord, V
 from pipeline_tasks.monitoring.notifying import snoozed_until
 from pipeline_tasks.pages import evidence, overview, rendering, report, run_page
 from pipeline_tasks.pages.activity import Activity, Question, RunSeen
+from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.health import health
 from pipeline_tasks.pages.pipeline import Asked, pipeline_page
-from pipeline_tasks.pages.reading import Files, Journals, Lines
+from pipeline_tasks.pages.reading import Journals, Lines
 from pipeline_tasks.pages.version import differences, version_page
 from tests.server import environment
 from tests.small import write_small
