@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline_tasks.core.store import RETRAINING
-from pipeline_tasks.core.values import HistoryEntry, Scalar
+from pipeline_tasks.core.values import HistoryEntry
 from pipeline_tasks.decisions.retraining import Nightly
 from pipeline_tasks.monitoring.evidence import BY_HAND, DUE
 
@@ -16,13 +16,14 @@ WORDS = {
     "age_days": ("Since the last training", "days"),
     "minutes_since": ("Since the last retraining began", "minutes"),
     "retrainings": ("Counted against the budget", "retrainings"),
-    "in_vain": ("Last ones without a proven gain", "retrainings"),
+    "in_vain": ("The last ones without a proven gain", "retrainings"),
     "is_answered": ("This episode was decided on before", ""),
     "regime_rows": ("Labelled rows since the change", "rows"),
     "regime_first_rows": ("When its first retraining began", "rows"),
     "regime_follow_ups": ("Followed up by", "retrainings"),
     "regime_is_over": ("A new alarm has come since", ""),
 }
+HOUR_MINUTES = 60
 NIGHTLY = "nightly_trainings", "nightly_seconds"
 
 
@@ -50,15 +51,19 @@ def _place(name: str) -> int:
     return [*WORDS, name].index(name)
 
 
-def _text(value: Scalar, unit: str) -> str:
+def _text(value: str | float, unit: str) -> str:
     """
     >>> _text(1200, "rows"), _text(1, "retrainings"), _text(3.44, "days"), _text(False, "")
     ('1,200 rows', '1 retraining', '3.4 days', 'no')
+    >>> _text(45.2, "minutes"), _text(150.0, "minutes")
+    ('45.2 minutes', '2.5 hours')
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
+    if unit == "minutes" and value >= HOUR_MINUTES:
+        value, unit = value / HOUR_MINUTES, "hours"
     if isinstance(value, float):
         return f"{value:,.1f} {unit}".rstrip()
     return f"{value:,} {unit if value != 1 else unit.removesuffix('s')}".rstrip()

@@ -79,7 +79,8 @@ def _field(name: str, column: Column, example: JsonValue) -> Field:
         least=least,
         most=most,
         choices=column.values or (),
-        example=example,
+        # As a person would write it: of float32, the digits that mean something.
+        example=float(f"{example:.6g}") if isinstance(example, float) else example,
     )
 
 

@@ -13,7 +13,7 @@ from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.artifact import Manifest
 from pipeline_tasks.core.store import RETRAINING
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
-from pipeline_tasks.pages import curves
+from pipeline_tasks.pages import charts, curves
 from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.reading import Journals, manifest
 from pipeline_tasks.sections import variants
@@ -50,6 +50,11 @@ class VersionPage:
     def learning(self) -> Markup:
         """Loss by epoch."""
         return curves.learning(self.drawn.get("learning"))
+
+    @property
+    def learning_beside(self) -> Markup:
+        """The same, beside another version's."""
+        return curves.learning(self.drawn.get("learning"), width=charts.NARROW)
 
     def curves(self, split: str) -> list[tuple[str, Markup]]:
         """The split's other charts, each with its title."""
