@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDE, NARROW, HEIGHT = 1160, 430, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 24, 30
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 28, 30
 LABEL = 16
 TICKS = 5
 
@@ -152,7 +152,7 @@ class Chart:
             yield Markup('<text class="tick {}" x="{}" y="{}">{}</text>').format(
                 anchor, _r(xs(value)), _bottom(self) + 18, self.x.tick(value)
             )
-        yield Markup('<text class="tick" x="4" y="15">{}</text>').format(self.y.label)
+        yield Markup('<text class="tick" x="4" y="14">{}</text>').format(self.y.label)
         yield Markup('<text class="tick middle" x="{}" y="{}">{}</text>').format(
             (LEFT + self.width - RIGHT) // 2, self.height - 4, self.x.label
         )

@@ -17,11 +17,40 @@ MOST_BINS = 24
 
 
 @dataclass(frozen=True)
+class Shares:
+    """How rows are distributed over cells: in the reference, and in the window."""
+
+    names: Sequence[object]
+    reference: Sequence[float]
+    current: Sequence[float]
+
+    @property
+    def count(self) -> int:
+        """Cells that there are rows in, then or now."""
+        return sum(map(any, zip(self.reference, self.current, strict=True)))
+
+    @property
+    def merged(self) -> Shares:
+        """Neighbouring cells put together until they are few enough to be seen.
+
+        >>> Shares("ab", (0.5, 0.5), (0.25, 0.75)).merged
+        Shares(names=['a', 'b'], reference=[0.5, 0.5], current=[0.25, 0.75])
+        """
+        each = -(-len(self.names) // MOST_BINS)
+        ends = [slice(start, start + each) for start in range(0, len(self.names), each)]
+        return Shares(
+            [self.names[end][-1] for end in ends],
+            [sum(self.reference[end]) for end in ends],
+            [sum(self.current[end]) for end in ends],
+        )
+
+
+@dataclass(frozen=True)
 class Finding:
     """What one look says of one feature. effect, floor: how large the change is and must be.
 
     times: how many times what matters, where the detector says so itself.
-    shares: by cell, its name, the reference's share and the window's; empty where not kept.
+    shares: None where they were not kept.
     """
 
     name: str
@@ -33,12 +62,12 @@ class Finding:
     is_drift: bool
     reason: str
     times: float | None = None
-    shares: tuple[tuple[str, float, float], ...] = ()
+    shares: Shares | None = None
 
     @property
     def is_empty(self) -> bool:
         """Then and now all rows are alike, as they are where none can be missing: an image's."""
-        return bool(self.shares) and sum(old > 0 or new > 0 for _, old, new in self.shares) < 2
+        return self.shares is not None and self.shares.count < 2
 
     @property
     def strength(self) -> int:
@@ -136,23 +165,7 @@ def _reason(one: Mapping[str, Any], *, is_drift: bool) -> str:
     return f"changed by {size}, as it may by chance ({beside})"
 
 
-def _shares(one: Mapping[str, Any]) -> tuple[tuple[str, float, float], ...]:
+def _shares(one: Mapping[str, Any]) -> Shares | None:
     names = one.get("bins") or ()
     old, new = one.get("reference_shares") or (), one.get("current_shares") or ()
-    if not names or len(names) != len(old) or len(names) != len(new):
-        return ()
-    return tuple(zip(map(str, names), old, new, strict=True))
-
-
-def merged(cells: Sequence[tuple[str, float, float]]) -> tuple[tuple[str, float, float], ...]:
-    """Neighbouring cells put together until they are few enough to be seen.
-
-    >>> merged([("a", 0.5, 0.25), ("b", 0.5, 0.75)])
-    (('a', 0.5, 0.25), ('b', 0.5, 0.75))
-    """
-    each = -(-len(cells) // MOST_BINS)
-    groups = [cells[start : start + each] for start in range(0, len(cells), each)]
-    return tuple(
-        (group[-1][0], sum(one[1] for one in group), sum(one[2] for one in group))
-        for group in groups
-    )
+    return Shares(names, old, new) if names and len(names) == len(old) == len(new) else None

@@ -13,7 +13,7 @@ from pipeline_tasks.core.values import Champion, HistoryEntry
 from pipeline_tasks.monitoring.notifying import snoozed_until
 from pipeline_tasks.pages import charts, series
 from pipeline_tasks.pages.activity import Activity
-from pipeline_tasks.pages.drift import MOST_SEARCHED, Finding, HeatMap, heat_map, merged
+from pipeline_tasks.pages.drift import MOST_SEARCHED, Finding, HeatMap, heat_map
 from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.health import Health, health
 from pipeline_tasks.pages.quality import Limit, limit
@@ -75,10 +75,12 @@ class PipelinePage:
     @property
     def overlay(self) -> Markup:
         """Reference and current of the chosen cell."""
-        if self.chosen is None or not self.chosen[1].shares:
+        found = self.chosen[1] if self.chosen else None
+        if found is None or found.shares is None:
             return Markup("")
-        names, old, new = zip(*merged(self.chosen[1].shares), strict=True)
-        return charts.overlay(names, old, new, f"{self.chosen[1].name}: reference and current")
+        cells = found.shares.merged
+        title = f"{found.name}: reference and current"
+        return charts.overlay([*map(str, cells.names)], cells.reference, cells.current, title)
 
 
 def pipeline_page(
