@@ -233,7 +233,8 @@ def test_who_needs_attention_comes_first(small):
 
 
 def test_an_empty_pipeline_teaches_what_to_do():
-    assert "Train now" in health(None, [], Activity()).next
+    assert "Train now" in health(None, [], Activity(may_act=True)).next
+    assert "Train now" not in health(None, [], Activity()).next
     failed = Activity(runs=(RunSeen("r", "small__train", "failed"),))
     assert health(None, [], failed).word == "Run failed"
 
