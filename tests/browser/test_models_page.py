@@ -20,7 +20,7 @@ from pipeline_tasks.core.values import Answer, MonitoringRecord, Ref, Verdict
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHOTS = Path(os.environ.get("PERENNIAL_SCREENSHOTS") or "var/screenshots")
 CONTRAST = Path(__file__).with_name("contrast.js").read_text().partition("\n")[2]
-LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 expect.set_options(timeout=30_000)
 
