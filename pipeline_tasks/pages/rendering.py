@@ -57,6 +57,12 @@ def render(template: str, **values: object) -> str:
     return environment().get_template(template).render(**values)
 
 
+def compile_all() -> None:
+    """Compile every template now, so that no reader waits for it."""
+    for name in environment().list_templates():
+        environment().get_template(name)
+
+
 def at(text: str | datetime | None) -> Markup:
     """A moment in UTC; the page's script shows it in the reader's zone."""
     if not text:

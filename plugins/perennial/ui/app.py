@@ -44,6 +44,7 @@ def pages() -> FastAPI:
     app.include_router(looking.router)
     app.include_router(actions.router)
     app.add_exception_handler(HTTPException, failed)
+    rendering.compile_all()
 
     @app.middleware("http")
     async def secure(request: Request, proceed: Any) -> Response:
