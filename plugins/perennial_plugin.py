@@ -9,23 +9,22 @@ from airflow.plugins_manager import AirflowPlugin
 from perennial.ui.places import DAG_TAB, NAVIGATION, PREFIX, RUN_TAB
 
 
-class Pages:
-    """The pages, imported at the first request: every process of Airflow reads this file."""
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        from perennial.ui.app import pages
-
-        await pages()(scope, receive, send)
-
-
 class PerennialPlugin(AirflowPlugin):
     """The entry "Models" in the navigation, a tab on each DAG and run, and what they show."""
 
     name = "perennial"
-    # Airflow declares these as plain lists of the class.
-    fastapi_apps = [  # noqa: RUF012
-        {"app": Pages(), "url_prefix": PREFIX, "name": "Perennial's pages"}
-    ]
+
+    @property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The pages, imported only by who asks for them: Airflow's server, when it starts.
+
+        Every process of Airflow reads this file.
+        """
+        from perennial.ui.app import pages
+
+        return [{"app": pages(), "url_prefix": PREFIX, "name": "Perennial's pages"}]
+
+    # Airflow declares this as a plain list of the class.
     external_views = [  # noqa: RUF012
         {
             "name": "Models",

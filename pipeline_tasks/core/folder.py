@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,11 @@ class Folder:
         """A small file's text, or None when there is no such file."""
         path = self._root / key
         return path.read_text() if path.is_file() else None
+
+    def read_all(self, keys: Iterable[str]) -> dict[str, str]:
+        """The text of these small files, at once; without those that are not there."""
+        found = {key: self.read(key) for key in keys}
+        return {key: text for key, text in found.items() if text is not None}
 
     def write(self, key: str, text: str) -> None:
         """Replace a small file in one atomic step."""
@@ -81,6 +86,10 @@ class Folder:
         check_files(folder, manifest)
         check_is(manifest, ref, folder)
         return folder
+
+    def files(self, place: str, digest: str) -> str:
+        """Below which key an artifact's files are."""
+        return place
 
     def publish(self, folder: Path, key: str) -> int:
         """Nothing: what is in this folder is seen by everybody already."""

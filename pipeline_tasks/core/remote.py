@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -56,6 +56,10 @@ class Remote:
     def read(self, key: str) -> str | None:
         """An object's text, or None when there is no such object."""
         return self._bucket.read(key)
+
+    def read_all(self, keys: Iterable[str]) -> dict[str, str]:
+        """The text of these objects, at once; without those that are not there."""
+        return self._bucket.read_all(keys)
 
     def write(self, key: str, text: str) -> None:
         """Replace an object in one atomic step."""
@@ -111,14 +115,15 @@ class Remote:
         text = (draft / MANIFEST).read_text()
         manifest = Manifest.model_validate_json(text)
         before = self.read(f"{place}/{MANIFEST}")
-        folder = f"{place}/{manifest.digest}"
+        folder = self.files(place, manifest.digest)
         self._bucket.upload({f"{folder}/{name}": draft / name for name in manifest.files})
         self.write(f"{place}/{MANIFEST}", text)
         self._settle(draft, text)
         if before is not None:
             old = parse_manifest(before, place, place).digest
             if old != manifest.digest:
-                self._bucket.delete(f"{place}/{old}/{name}" for name in self._names(place, old))
+                folder = self.files(place, old)
+                self._bucket.delete(f"{folder}/{name}" for name in self._names(place, old))
 
     def open(self, place: str, ref: Ref) -> Path:
         """The artifact's folder in the cache, checked. Raises ArtifactError as a folder does."""
@@ -136,6 +141,10 @@ class Remote:
             self._fetch_artifact(place, manifest, text or "", ref)
         os.utime(folder)
         return folder
+
+    def files(self, place: str, digest: str) -> str:
+        """Below which key an artifact's files are."""
+        return f"{place}/{digest}"
 
     def publish(self, folder: Path, key: str) -> int:
         """Send files that are new or have grown."""
@@ -166,11 +175,12 @@ class Remote:
         return self._journals.setdefault(key, Journal(self._bucket, key))
 
     def _names(self, place: str, digest: str) -> set[str]:
-        return set(self._bucket.sizes(f"{place}/{digest}"))
+        return set(self._bucket.sizes(self.files(place, digest)))
 
     def _fetch_artifact(self, place: str, manifest: Manifest, text: str, ref: Ref) -> None:
         scratch = self._scratch()
-        sources = {f"{place}/{manifest.digest}/{name}": scratch / name for name in manifest.files}
+        folder = self.files(place, manifest.digest)
+        sources = {f"{folder}/{name}": scratch / name for name in manifest.files}
         try:
             self._bucket.download(sources)
             (scratch / MANIFEST).write_text(text)

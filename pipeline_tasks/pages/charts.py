@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 WIDE, NARROW, HEIGHT = 1160, 430, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 24, 30
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 28, 30
 LABEL = 16
 TICKS = 5
 
@@ -87,9 +87,21 @@ class Chart:
         body = Markup("").join(self._parts())
         keys = Markup("").join(self._keys()) if self.has_legend else Markup("")
         return Markup(
-            '<figure class="chart"><div class="scroll"><svg style="{}" '
+            '<figure class="chart"><div class="scroll"><svg style="{}" class="{}" '
             'viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div>{}</figure>'
-        ).format(_sized(self.width), self.width, self.height, self.title, body, keys)
+        ).format(*_sized(self.width), self.width, self.height, self.told, body, keys)
+
+    @property
+    def told(self) -> str:
+        """The chart in words and numbers, for who cannot see it."""
+        lines = [self._line_told(line.name, line.points) for line in self.lines if line.points]
+        return "; ".join([self.title, *lines, *(level.text for level in self.levels)])
+
+    def _line_told(self, name: str, points: Sequence[Point]) -> str:
+        ends = [f"{self.y.tick(p.y)} at {self.x.tick(p.x)}" for p in (points[0], points[-1])]
+        values = [p.y for p in points]
+        low, high = self.y.tick(min(values)), self.y.tick(max(values))
+        return f"{name}: from {ends[0]} to {ends[1]}, between {low} and {high}"
 
     def _keys(self) -> Iterator[Markup]:
         names = [(line.css, line.name) for line in self.lines if line.points]
@@ -140,7 +152,7 @@ class Chart:
             yield Markup('<text class="tick {}" x="{}" y="{}">{}</text>').format(
                 anchor, _r(xs(value)), _bottom(self) + 18, self.x.tick(value)
             )
-        yield Markup('<text class="tick" x="4" y="11">{}</text>').format(self.y.label)
+        yield Markup('<text class="tick" x="4" y="14">{}</text>').format(self.y.label)
         yield Markup('<text class="tick middle" x="{}" y="{}">{}</text>').format(
             (LEFT + self.width - RIGHT) // 2, self.height - 4, self.x.label
         )
@@ -203,9 +215,10 @@ def _drawn(line: Line, xs: Scale, ys: Scale) -> Iterator[Markup]:
         ).format(line.css, _r(xs(p.x)), _r(ys(p.y)), p.tip)
 
 
-def _sized(width: int) -> str:
+def _sized(width: int) -> tuple[str, str]:
     """Smaller, a chart is scrolled instead; larger, its words would be too large."""
-    return f"min-width: {640 if width > NARROW else 300}px; max-width: {round(width * 1.25)}px"
+    least, name = (640, "wide") if width > NARROW else (300, "narrow")
+    return f"min-width: {least}px; max-width: {round(width * 1.15)}px", name
 
 
 def _bottom(chart: Chart) -> int:
@@ -235,6 +248,10 @@ def overlay(
                 LEFT - 7, _r(y + 4), value
             )
         )
+    told = [
+        f"{name}: reference {old:.1%}, current {new:.1%}"
+        for name, old, new in zip(names, reference, current, strict=True)
+    ]
     step = max(1, len(names) // 8)
     for number, (name, *both) in enumerate(zip(names, reference, current, strict=True)):
         for place, (css, share) in enumerate(zip(("reference", "current"), both, strict=True)):
@@ -262,7 +279,7 @@ def overlay(
         for css in ("reference", "current")
     )
     return Markup(
-        '<figure class="chart"><div class="scroll"><svg style="{}" '
+        '<figure class="chart"><div class="scroll"><svg style="{}" class="{}" '
         'viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div>'
         "<figcaption>{}</figcaption></figure>"
-    ).format(_sized(WIDE), WIDE, HEIGHT, escape(title), Markup("").join(parts), keys)
+    ).format(*_sized(WIDE), WIDE, HEIGHT, "; ".join([title, *told]), Markup("").join(parts), keys)

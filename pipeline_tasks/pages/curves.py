@@ -13,7 +13,9 @@ MOST_CLASSES = 10
 EVEN = (Point(0.0, 0.0), Point(1.0, 1.0))
 
 
-def learning(found: Mapping[str, Any] | None, *, of: int | None = None) -> Markup:
+def learning(
+    found: Mapping[str, Any] | None, *, of: int | None = None, width: int = WIDE
+) -> Markup:
     """Loss by epoch, with the best epoch and where training went on after a kill.
 
     of: how many epochs there may be, where training is not over.
@@ -37,7 +39,7 @@ def learning(found: Mapping[str, Any] | None, *, of: int | None = None) -> Marku
         ),
     ]
     axis = Axis("", lambda value: f"epoch {value:.0f}", 1, of or max(2, len(validation)))
-    return Chart("Loss by epoch", axis, Axis("loss"), lines, marks, width=WIDE).svg()
+    return Chart("Loss by epoch", axis, Axis("loss"), lines, marks, width=width).svg()
 
 
 def _by_epoch(values: Sequence[float], name: str) -> list[Point]:

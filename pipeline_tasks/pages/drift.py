@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from pipeline_tasks.pages.quality import report_of
-from pipeline_tasks.pages.reading import Files, Look
+from pipeline_tasks.pages.files import Files
+from pipeline_tasks.pages.quality import reports_of
+from pipeline_tasks.pages.reading import Look
 
 MOST_WINDOWS = 40
+MOST_SEARCHED = 4 * MOST_WINDOWS
 MOST_BINS = 24
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How rows are distributed over cells: in the reference, and in the window."""
+
+    names: Sequence[object]
+    reference: Sequence[float]
+    current: Sequence[float]
+
+    @property
+    def count(self) -> int:
+        """Cells that there are rows in, then or now."""
+        return sum(map(any, zip(self.reference, self.current, strict=True)))
+
+    @property
+    def merged(self) -> Shares:
+        """Neighbouring cells put together until they are few enough to be seen.
+
+        >>> Shares("ab", (0.5, 0.5), (0.25, 0.75)).merged
+        Shares(names=['a', 'b'], reference=[0.5, 0.5], current=[0.25, 0.75])
+        """
+        each = -(-len(self.names) // MOST_BINS)
+        ends = [slice(start, start + each) for start in range(0, len(self.names), each)]
+        return Shares(
+            [self.names[end][-1] for end in ends],
+            [sum(self.reference[end]) for end in ends],
+            [sum(self.current[end]) for end in ends],
+        )
 
 
 @dataclass(frozen=True)
@@ -18,7 +50,7 @@ class Finding:
     """What one look says of one feature. effect, floor: how large the change is and must be.
 
     times: how many times what matters, where the detector says so itself.
-    shares: by cell, its name, the reference's share and the window's; empty where not kept.
+    shares: None where they were not kept.
     """
 
     name: str
@@ -30,7 +62,12 @@ class Finding:
     is_drift: bool
     reason: str
     times: float | None = None
-    shares: tuple[tuple[str, float, float], ...] = ()
+    shares: Shares | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Then and now all rows are alike, as they are where none can be missing: an image's."""
+        return self.shares is not None and self.shares.count < 2
 
     @property
     def strength(self) -> int:
@@ -57,26 +94,34 @@ class HeatMap:
 
 
 def heat_map(files: Files, looks: Sequence[Look]) -> HeatMap:
-    """The newest looks that compared something; the features with the most drift first."""
-    found: dict[tuple[str, str], Finding] = {}
-    shown = []
-    for look in reversed(looks[-4 * MOST_WINDOWS :]):
-        findings = findings_of(files, look)
-        if findings:
-            shown.append(look)
-            found |= {(one.name, look.id): one for one in findings}
-        if len(shown) == MOST_WINDOWS:
-            break
-    worst: dict[str, float] = {}
+    """The newest looks that compared something; the features with the most drift first.
+
+    A feature without a single value, such as the missing ones of an image, is left out.
+    """
+    shown = dict(islice(_compared(files, looks[-MOST_SEARCHED:]), MOST_WINDOWS))
+    found = {
+        (finding.name, look): finding
+        for look, (_, findings) in shown.items()
+        for finding in findings
+    }
+    worst = {name: 0 for (name, _), one in found.items() if not one.is_empty}
     for (name, _), one in found.items():
-        worst[name] = worst.get(name, 0.0) + one.strength
+        if name in worst:
+            worst[name] += one.strength
     features = sorted(worst, key=lambda name: (-worst[name], name))
-    return HeatMap(tuple(reversed(shown)), features, found)
+    return HeatMap([look for look, _ in reversed(shown.values())], features, found)
 
 
-def findings_of(files: Files, look: Look) -> list[Finding]:
-    """What the look's report says of each feature."""
-    return [_finding(one) for one in report_of(files, look).get("drift") or []]
+def _compared(
+    files: Files, looks: Sequence[Look]
+) -> Iterator[tuple[str, tuple[Look, list[Finding]]]]:
+    """The looks that have findings, the newest first; as many at once as may be shown."""
+    for end in range(len(looks), 0, -MOST_WINDOWS):
+        batch = looks[max(0, end - MOST_WINDOWS) : end][::-1]
+        for look, report in zip(batch, reports_of(files, batch), strict=True):
+            findings = [_finding(one) for one in report.get("drift") or []]
+            if findings:
+                yield look.id, (look, findings)
 
 
 def _finding(one: Mapping[str, Any]) -> Finding:
@@ -120,23 +165,7 @@ def _reason(one: Mapping[str, Any], *, is_drift: bool) -> str:
     return f"changed by {size}, as it may by chance ({beside})"
 
 
-def _shares(one: Mapping[str, Any]) -> tuple[tuple[str, float, float], ...]:
+def _shares(one: Mapping[str, Any]) -> Shares | None:
     names = one.get("bins") or ()
     old, new = one.get("reference_shares") or (), one.get("current_shares") or ()
-    if not names or len(names) != len(old) or len(names) != len(new):
-        return ()
-    return merged(list(zip(map(str, names), old, new, strict=True)))
-
-
-def merged(cells: Sequence[tuple[str, float, float]]) -> tuple[tuple[str, float, float], ...]:
-    """Neighbouring cells put together until they are few enough to be seen.
-
-    >>> merged([("a", 0.5, 0.25), ("b", 0.5, 0.75)])
-    (('a', 0.5, 0.25), ('b', 0.5, 0.75))
-    """
-    each = -(-len(cells) // MOST_BINS)
-    groups = [cells[start : start + each] for start in range(0, len(cells), each)]
-    return tuple(
-        (group[-1][0], sum(one[1] for one in group), sum(one[2] for one in group))
-        for group in groups
-    )
+    return Shares(names, old, new) if names and len(names) == len(old) == len(new) else None

@@ -79,6 +79,8 @@ def _untrained(activity: Activity) -> Health:
     if activity.is_training:
         return Health(UNTRAINED, "The first model is being trained.", "Follow the run below.")
     what = "No version has been promoted yet, so nothing is served."
+    if not activity.may_act:
+        return Health(UNTRAINED, what, "Someone whose role lets them act can train a first model.")
     return Health(UNTRAINED, what, "Train a first model: choose “Train now”.")
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.values import Champion
 from pipeline_tasks.pages.activity import Activity
+from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.health import Health, health
 from pipeline_tasks.pages.quality import Limit, limit
-from pipeline_tasks.pages.reading import Estimate, Files, Journals, Look
+from pipeline_tasks.pages.reading import Estimate, Journals, Look
+
+NEWEST = 50
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ def rows(
 
 def _row(journals: Journals, files: Files, config: PipelineConfig, activity: Activity) -> Row:
     champion = journals.store.champion(config.name)
-    looks = journals.looks(config.name)
-    mine = [one for one in looks[-50:] if champion and one.version == champion.version]
+    looks = journals.looks(config.name, NEWEST)
+    mine = [one for one in looks if champion and one.version == champion.version]
     look: Look | None = mine[-1] if mine else None
     judged = [one.quality for one in mine[-10:] if one.quality]
     return Row(

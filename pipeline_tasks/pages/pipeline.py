@@ -13,12 +13,13 @@ from pipeline_tasks.core.values import Champion, HistoryEntry
 from pipeline_tasks.monitoring.notifying import snoozed_until
 from pipeline_tasks.pages import charts, series
 from pipeline_tasks.pages.activity import Activity
-from pipeline_tasks.pages.drift import Finding, HeatMap, heat_map
+from pipeline_tasks.pages.drift import MOST_SEARCHED, Finding, HeatMap, heat_map
+from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.health import Health, health
 from pipeline_tasks.pages.quality import Limit, limit
-from pipeline_tasks.pages.reading import Files, Journals, Look
+from pipeline_tasks.pages.reading import Journals, Look
 from pipeline_tasks.pages.stages import Stage, Tasks, stages
-from pipeline_tasks.release import quarantine, releasing
+from pipeline_tasks.release import quarantine
 
 MOST_DECISIONS = 50
 SPANS = (50, 200, 1000)
@@ -74,10 +75,12 @@ class PipelinePage:
     @property
     def overlay(self) -> Markup:
         """Reference and current of the chosen cell."""
-        if self.chosen is None or not self.chosen[1].shares:
+        found = self.chosen[1] if self.chosen else None
+        if found is None or found.shares is None:
             return Markup("")
-        names, old, new = zip(*self.chosen[1].shares, strict=True)
-        return charts.overlay(names, old, new, f"{self.chosen[1].name}: reference and current")
+        cells = found.shares.merged
+        title = f"{found.name}: reference and current"
+        return charts.overlay([*map(str, cells.names)], cells.reference, cells.current, title)
 
 
 def pipeline_page(
@@ -90,7 +93,9 @@ def pipeline_page(
 ) -> PipelinePage:
     """Gather it. tasks: the newest training run's, by id, with their state."""
     champion = journals.store.champion(config.name)
-    history, looks = journals.history(config.name), journals.looks(config.name)
+    history = journals.history(config.name)
+    looks = journals.looks(config.name, max(asked.span, MOST_SEARCHED))
+    versions = journals.versions(config.name, history)
     shown = looks[-asked.span :]
     map_ = heat_map(files, looks)
     return PipelinePage(
@@ -100,13 +105,13 @@ def pipeline_page(
         stages=stages(champion, history, looks, activity, tasks or {}),
         limit=limit(config, files, champion, looks[-1] if looks else None),
         looks=shown,
-        look_count=len(looks),
+        look_count=journals.look_count(config.name),
         heat_map=map_,
         chosen=_chosen(map_, asked),
         decisions=history[: -MOST_DECISIONS - 1 : -1],
         history=[one for one in history if shown and one.at >= shown[0].at],
-        versions=_versions(journals, config.name, history),
-        quarantined=_quarantined(journals, files, config.name, history),
+        versions=versions,
+        quarantined=_quarantined(files, versions, history),
         snoozed_until=clock.text(until) if (until := snoozed_until(history)) else None,
         activity=activity,
         asked=asked,
@@ -123,22 +128,13 @@ def _chosen(map_: HeatMap, asked: Asked) -> tuple[Look, Finding] | None:
 
 
 def _quarantined(
-    journals: Journals, files: Files, name: str, history: Sequence[HistoryEntry]
+    files: Files, versions: Sequence[Champion], history: Sequence[HistoryEntry]
 ) -> frozenset[int]:
-    """Which of the newest versions no run promotes again by itself."""
+    """Which of these versions no run promotes again by itself."""
     held: set[str] = set()
     for entry in history:
         if entry.event in (quarantine.INCIDENT, quarantine.ROLLBACK) and entry.subject:
             held.add(entry.subject)
         elif entry.event == quarantine.LIFTED:
             held.discard(entry.subject)
-    versions = _versions(journals, name, history) if held else ()
-    return frozenset(one.version for one in versions if files.mark(one.model) in held)
-
-
-def _versions(journals: Journals, name: str, history: Sequence[HistoryEntry]) -> list[Champion]:
-    """The newest twenty that were champion once, newest first."""
-    numbers = {one.version for one in history if one.event == "promotion" and one.version}
-    newest = sorted(numbers, reverse=True)[: releasing.MOST_SHOWN]
-    found = (journals.store.version(name, number) for number in newest)
-    return [one for one in found if one is not None]
+    return frozenset(one.version for one in versions if held and files.mark(one.model) in held)

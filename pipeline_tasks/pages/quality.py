@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core import registry
 from pipeline_tasks.core.values import Champion
-from pipeline_tasks.pages.reading import Files, Look
+from pipeline_tasks.pages.files import Files
+from pipeline_tasks.pages.reading import Look
 
 REPORT = "report.json"
 
@@ -28,9 +29,9 @@ class Limit:
         return value > self.alarm if self.is_error else value < self.alarm
 
 
-def report_of(files: Files, look: Look) -> Mapping[str, Any]:
-    """Every number of a look; nothing when its artifact was cleared away."""
-    return files.json(look.report, REPORT) or {}
+def reports_of(files: Files, looks: Sequence[Look]) -> list[Mapping[str, Any]]:
+    """Every number of each look; nothing where its artifact was cleared away."""
+    return [found or {} for found in files.jsons([look.report for look in looks], REPORT)]
 
 
 def limit(
@@ -52,7 +53,7 @@ def _promoted(
     config: PipelineConfig, files: Files, champion: Champion | None, look: Look | None
 ) -> float | None:
     is_of_it = look is not None and champion is not None and look.version == champion.version
-    judged = report_of(files, look).get("quality") if look and is_of_it else None
+    judged = reports_of(files, [look])[0].get("quality") if look and is_of_it else None
     if judged and _number(judged["promoted_value"]) is not None:
         return float(judged["promoted_value"])
     if champion is None:

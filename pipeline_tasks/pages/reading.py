@@ -1,25 +1,22 @@
-"""What the store says, read once: a journal costs its new lines, an artifact nothing twice."""
+"""What the store says of a pipeline, read once: a journal costs its new lines."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import orjson
 from pydantic import ValidationError
 
+from pipeline_tasks.core import keys
 from pipeline_tasks.core.artifact import MANIFEST, Manifest
-from pipeline_tasks.core.errors import ArtifactError
-from pipeline_tasks.core.store import Store, safe_name
-from pipeline_tasks.core.values import HistoryEntry, Ref
-from pipeline_tasks.release import quarantine
+from pipeline_tasks.core.store import Store
+from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
+from pipeline_tasks.release import releasing
 
 Parsed = TypeVar("Parsed")
-MOST_FILES = 2_000
 
 
 @dataclass(frozen=True)
@@ -60,23 +57,26 @@ class Look:
 
 
 class Lines(Generic[Parsed]):
-    """A growing journal, parsed: what was parsed before is kept."""
+    """A growing journal, parsed as far back as it is asked for: what was parsed before is kept."""
 
     def __init__(self, parse: Callable[[str], Parsed]) -> None:
         self._parse = parse
         self._texts: list[str] = []
-        self._parsed: list[Parsed] = []
+        self._parsed: dict[int, Parsed] = {}
         self._lock = Lock()
 
-    def parsed(self, texts: list[str]) -> list[Parsed]:
-        """The lines' values; only what has been appended since the last call is parsed."""
+    def newest(self, texts: list[str], count: int | None = None) -> list[Parsed]:
+        """The values of the last `count` lines, of all of them without; none is parsed twice."""
         with self._lock:
-            known = len(self._texts)
-            if texts[:known] != self._texts:  # merged in another order by another machine
-                known, self._parsed = 0, []
-            self._parsed += map(self._parse, texts[known:])
+            if texts[: len(self._texts)] != self._texts:  # merged in another order elsewhere
+                self._parsed = {}
             self._texts = texts
-            return list(self._parsed)
+            wanted = range(max(0, len(texts) - (count or len(texts))), len(texts))
+            self._parsed |= {at: self._parse(texts[at]) for at in wanted if at not in self._parsed}
+            return [self._parsed[at] for at in wanted]
+
+    def __len__(self) -> int:
+        return len(self._texts)
 
 
 class Journals:
@@ -86,17 +86,34 @@ class Journals:
         self.store = store
         self._history: dict[str, Lines[HistoryEntry]] = {}
         self._looks: dict[str, Lines[Look]] = {}
+        self._versions: dict[str, tuple[int, list[Champion]]] = {}
 
     def history(self, pipeline: str) -> list[HistoryEntry]:
         """Every decision, oldest first."""
         lines = self._history.setdefault(pipeline, Lines(HistoryEntry.model_validate_json))
-        return lines.parsed(self.store.kept.lines(f"{pipeline}/history"))
+        return lines.newest(self.store.kept.lines(f"{pipeline}/history"))
 
-    def looks(self, pipeline: str) -> list[Look]:
-        """Every look at production, oldest first, the last of each id."""
+    def looks(self, pipeline: str, newest: int) -> list[Look]:
+        """The newest looks at production, oldest first, the last of each id."""
         lines = self._looks.setdefault(pipeline, Lines(_look))
-        found = lines.parsed(self.store.kept.lines(f"{pipeline}/monitoring"))
+        found = lines.newest(self.store.kept.lines(f"{pipeline}/monitoring"), newest)
         return list({look.id: look for look in found}.values())
+
+    def look_count(self, pipeline: str) -> int:
+        """How many looks there were when `looks` was last asked; a repeated one counts again."""
+        return len(self._looks.get(pipeline, ()))
+
+    def versions(self, pipeline: str, history: Sequence[HistoryEntry]) -> list[Champion]:
+        """The newest twenty that were champion once, newest first; read when history has grown."""
+        count, found = self._versions.get(pipeline, (0, []))
+        if count != len(history):
+            numbers = {one.version for one in history if one.event == "promotion" and one.version}
+            newest = sorted(numbers, reverse=True)[: releasing.MOST_SHOWN]
+            places = [keys.version(pipeline, number) for number in newest]
+            texts = self.store.kept.read_all(places)
+            found = [Champion.model_validate_json(texts[one]) for one in places if one in texts]
+            self._versions[pipeline] = len(history), found
+        return found
 
 
 def _look(line: str) -> Look:
@@ -144,8 +161,7 @@ def _estimate(numbers: Mapping[str, Any], name: str, rows: str) -> Estimate | No
 
 def manifest(store: Store, pipeline: str, run: str, artifact: str) -> tuple[Ref, Manifest] | None:
     """The artifact of this name that a run made, if it made one that is whole."""
-    place = "/".join([safe_name(pipeline), "runs", safe_name(run), safe_name(artifact)])
-    text = store.kept.read(f"{place}/{MANIFEST}")
+    text = store.kept.read(f"{keys.place(pipeline, run, artifact)}/{MANIFEST}")
     if text is None:
         return None
     try:
@@ -160,37 +176,3 @@ def manifest(store: Store, pipeline: str, run: str, artifact: str) -> tuple[Ref,
         summary=found.summary,
     )
     return ref, found
-
-
-class Files:
-    """JSON files of artifacts, which never change: read once, by their digest."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._read = lru_cache(MOST_FILES)(self._load)
-        self._mark = lru_cache(MOST_FILES)(self._marked)
-
-    def json(self, ref: Ref, name: str) -> Any:
-        """The file's content, or None when it, or the artifact, is no longer there or not whole."""
-        return self._read(ref.pipeline, ref.run, ref.artifact, ref.digest, name)
-
-    def mark(self, model: Ref) -> str:
-        """What names a model in quarantine."""
-        return self._mark(model.pipeline, model.run, model.artifact, model.digest)
-
-    def text(self, ref: Ref, name: str) -> str | None:
-        """The same as text."""
-        try:
-            path = self._store.open(ref) / name
-        except ArtifactError:
-            return None
-        return path.read_text() if path.is_file() else None
-
-    def _load(self, pipeline: str, run: str, artifact: str, digest: str, name: str) -> Any:
-        ref = Ref(pipeline=pipeline, run=run, artifact=artifact, digest=digest)
-        text = self.text(ref, name)
-        return None if text is None else json.loads(text)
-
-    def _marked(self, pipeline: str, run: str, artifact: str, digest: str) -> str:
-        ref = Ref(pipeline=pipeline, run=run, artifact=artifact, digest=digest)
-        return quarantine.mark(self._store, ref)

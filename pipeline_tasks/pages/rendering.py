@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline_tasks.core import clock
+from pipeline_tasks.pages import evidence
 from pipeline_tasks.pages.stages import summary_of
 
 FOLDER = Path(__file__).parent
@@ -44,6 +45,8 @@ def environment() -> Environment:
         "seconds": seconds,
         "summary": summary_of,
         "person": person,
+        "facts": evidence.facts,
+        "alarm": evidence.alarm,
         "path": lambda text: quote(str(text), safe=""),
     }
     return found
@@ -52,6 +55,12 @@ def environment() -> Environment:
 def render(template: str, **values: object) -> str:
     """One page."""
     return environment().get_template(template).render(**values)
+
+
+def compile_all() -> None:
+    """Compile every template now, so that no reader waits for it."""
+    for name in environment().list_templates():
+        environment().get_template(name)
 
 
 def at(text: str | datetime | None) -> Markup:

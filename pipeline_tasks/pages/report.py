@@ -14,8 +14,9 @@ from pipeline_tasks.core import clock
 from pipeline_tasks.core.store import Store, write_text
 from pipeline_tasks.pages import rendering
 from pipeline_tasks.pages.activity import Activity
+from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.pipeline import SPANS, Asked, PipelinePage, pipeline_page
-from pipeline_tasks.pages.reading import Files, Journals
+from pipeline_tasks.pages.reading import Journals
 
 
 def write(store: Store, config: PipelineConfig, folder: Path) -> tuple[Path, Path]:
@@ -86,8 +87,7 @@ def as_data(page: PipelinePage) -> dict[str, Any]:
             for look in page.looks
         ],
         "drift": [
-            {"look": look_id, **dataclasses.asdict(one)}
-            for (_, look_id), one in page.heat_map.findings.items()
+            {"look": look_id, **vars(one)} for (_, look_id), one in page.heat_map.findings.items()
         ],
         "decisions": page.decisions,
         "versions": page.versions,

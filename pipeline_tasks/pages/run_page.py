@@ -15,7 +15,7 @@ from pipeline_tasks.core.store import Store, safe_name
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.pages import curves
 from pipeline_tasks.pages.activity import RunSeen
-from pipeline_tasks.pages.reading import Files
+from pipeline_tasks.pages.files import Files
 
 DECIDING = {"gate", "verify", "decide", "monitor", "bake", "shadow"}
 

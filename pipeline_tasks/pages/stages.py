@@ -19,6 +19,14 @@ STEPS = {
 TRIALS = ("canary", "shadow")
 MOST_NUMBERS = 6
 Tasks = Mapping[str, str]
+WORDS = {
+    "good": "done",
+    "bad": "failed",
+    "working": "under way",
+    "waiting": "waits for a person",
+    "skipped": "skipped",
+    "none": "not yet",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def _of_training(champion: Champion | None, activity: Activity, tasks: Tasks) ->
         state = _state(found, is_asked=name == "gate" and bool(activity.questions))
         if not found and champion is not None:
             state = "good"
-        yield Stage(name, state, texts.get(name, ""))
+        yield Stage(name, state, texts.get(name) or WORDS[state])
 
 
 def _texts(champion: Champion | None) -> dict[str, str]:

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from pipeline_tasks.core.errors import PipelineError
-from pipeline_tasks.core.store import Store, read_manifest
 from pipeline_tasks.core.values import Champion
+from pipeline_tasks.pages.files import Files
 from pipeline_tasks.release import golden
 from pipeline_tasks.sections.settings import Column
 from pipeline_tasks.serving.client import Client
@@ -45,12 +45,15 @@ class Said:
     problem: str = ""
 
 
-def fields(store: Store, champion: Champion) -> list[Field]:
-    """What the champion's signature takes. Raises ArtifactError when it is no longer there."""
-    folder = store.open(champion.exported)
-    settings: Any = read_manifest(folder).settings
+def fields(files: Files, champion: Champion) -> list[Field] | None:
+    """What the champion's signature takes; None when it is no longer there."""
+    made = files.manifest(champion.exported)
+    asked = files.json(champion.exported, golden.FILE)
+    if made is None or asked is None:
+        return None
+    settings: Any = made.settings
     columns = {name: Column.model_validate(one) for name, one in settings["columns"].items()}
-    instances, _ = golden.questions(folder)
+    instances: Any = asked["instances"]
     example: Any = instances[0] if instances else {}
     return [
         _field(name, column, example.get(name))
@@ -76,7 +79,8 @@ def _field(name: str, column: Column, example: JsonValue) -> Field:
         least=least,
         most=most,
         choices=column.values or (),
-        example=example,
+        # As a person would write it: of float32, the digits that mean something.
+        example=float(f"{example:.6g}") if isinstance(example, float) else example,
     )
 
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markdown_it import MarkdownIt
 from markupsafe import Markup
+from pydantic import ValidationError
 
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.artifact import Manifest
-from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.store import RETRAINING
 from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
-from pipeline_tasks.pages import curves
-from pipeline_tasks.pages.reading import Files, Journals, manifest
+from pipeline_tasks.pages import charts, curves
+from pipeline_tasks.pages.files import Files
+from pipeline_tasks.pages.reading import Journals, manifest
 from pipeline_tasks.sections import variants
 from pipeline_tasks.sections.variants import Variants
 from pipeline_tasks.validation import card
@@ -51,6 +51,11 @@ class VersionPage:
         """Loss by epoch."""
         return curves.learning(self.drawn.get("learning"))
 
+    @property
+    def learning_beside(self) -> Markup:
+        """The same, beside another version's."""
+        return curves.learning(self.drawn.get("learning"), width=charts.NARROW)
+
     def curves(self, split: str) -> list[tuple[str, Markup]]:
         """The split's other charts, each with its title."""
         return curves.of_split(self.drawn.get("splits", {}).get(split))
@@ -81,7 +86,7 @@ def version_page(
     if version is None:
         return None
     history, champion = journals.history(name), store.champion(name)
-    lineage = list(_lineage(journals, version))
+    lineage = list(_lineage(journals, files, version))
     deployment = next((ref for key, ref, _ in lineage if key == "deployment"), None)
     numbers = sorted({one.version for one in history if one.event == "promotion" and one.version})
     return VersionPage(
@@ -90,7 +95,7 @@ def version_page(
         is_champion=champion is not None and champion.version == number,
         evaluation=files.json(version.evaluation, "evaluation.json") or {},
         drawn=files.json(version.evaluation, "curves.json") or {},
-        exports=_exports(journals, version.exported),
+        exports=_exports(files, version.exported),
         card=_card(files, deployment),
         lineage=lineage,
         parameters=dict(_parameters(lineage)),
@@ -108,7 +113,9 @@ def _cause(history: Sequence[HistoryEntry], version: Champion) -> HistoryEntry |
     return None
 
 
-def _lineage(journals: Journals, version: Champion) -> Iterator[tuple[str, Ref, Manifest | None]]:
+def _lineage(
+    journals: Journals, files: Files, version: Champion
+) -> Iterator[tuple[str, Ref, Manifest | None]]:
     """Every artifact that the version is made of, the last one first."""
     waiting: list[Ref] = []
     found = manifest(journals.store, version.model.pipeline, version.run, "deployment")
@@ -120,19 +127,19 @@ def _lineage(journals: Journals, version: Champion) -> Iterator[tuple[str, Ref, 
         ref = waiting.pop(0)
         if ref.artifact in known or ref.artifact not in ORIGINS:
             continue
-        made = manifest(journals.store, ref.pipeline, ref.run, ref.artifact)
-        is_same = made is not None and made[0].digest == ref.digest
-        known[ref.artifact] = ref, made[1] if made and is_same else None
-        waiting += made[1].inputs.values() if made and is_same else ()
+        made = files.manifest(ref)
+        known[ref.artifact] = ref, made
+        waiting += made.inputs.values() if made else ()
     for name in ORIGINS:
         if name in known:
             yield name, *known[name]
 
 
-def _exports(journals: Journals, exported: Ref) -> Variants | None:
+def _exports(files: Files, exported: Ref) -> Variants | None:
+    found = files.json(exported, variants.REPORT.as_posix())
     try:
-        return variants.read(journals.store.open(exported))
-    except ArtifactError:
+        return Variants.model_validate(found) if found else None
+    except ValidationError:
         return None
 
 
@@ -140,6 +147,8 @@ def _card(files: Files, deployment: Ref | None) -> Markup | None:
     text = files.text(deployment, card.FILE) if deployment else None
     if text is None:
         return None
+    from markdown_it import MarkdownIt
+
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     return Markup(markdown.render(text))  # noqa: S704 (raw HTML in it is escaped)
 

@@ -10,12 +10,13 @@ from pydantic import JsonValue
 from pipeline_tasks.core.errors import DeploymentError
 from pipeline_tasks.core.store import read_json
 
+FILE = "assets.extra/golden.json"
 TOLERANCE = 1e-5
 
 
 def questions(folder: Path) -> tuple[list[JsonValue], list[Any]]:
     """The instances and their expected predictions, from an exported folder."""
-    golden: Any = read_json(folder / "assets.extra" / "golden.json")
+    golden: Any = read_json(folder / FILE)
     return golden["instances"], golden["predictions"]
 
 

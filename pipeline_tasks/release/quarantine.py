@@ -7,6 +7,7 @@ quarantine; a person lifts it, by approving the model at the gate or by rolling 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ArtifactError, QuarantineError
@@ -24,6 +25,11 @@ def mark(store: Store, model: Ref) -> str:
         files = read_manifest(store.open(model)).files
     except ArtifactError:  # it was cleared away: all that is known is its own digest
         return model.digest
+    return mark_of(model, files)
+
+
+def mark_of(model: Ref, files: Mapping[str, str]) -> str:
+    """The same, of a model whose files, with their digests, are known."""
     weights = {name: digest for name, digest in files.items() if name.endswith(".npz")}
     return digest_of_text(json.dumps(weights, sort_keys=True)) if weights else model.digest
 

@@ -16,11 +16,12 @@ from pipeline_tasks.config import PROJECT
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.values import Answer, HistoryEntry, MonitoringRecord, Verdict
 from pipeline_tasks.monitoring.notifying import snoozed_until
-from pipeline_tasks.pages import overview, rendering, report, run_page
+from pipeline_tasks.pages import evidence, overview, rendering, report, run_page
 from pipeline_tasks.pages.activity import Activity, Question, RunSeen
+from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.health import health
 from pipeline_tasks.pages.pipeline import Asked, pipeline_page
-from pipeline_tasks.pages.reading import Files, Journals, Lines
+from pipeline_tasks.pages.reading import Journals, Lines
 from pipeline_tasks.pages.version import differences, version_page
 from tests.server import environment
 from tests.small import write_small
@@ -59,8 +60,11 @@ def look(small, number: int, *, is_bad: bool) -> None:
     }
     quality = {"metric": "accuracy", "value": 0.5 if is_bad else 0.9, "rows": 200}
     quality |= {"promoted_value": 0.92, "promoted_rows": 60, "spread": None}
+    never = drift | {"aspect": "missing", "effect": 0.0, "statistic": 0.0}
+    never |= {"bins": ["missing", "all others"]}
+    never |= {"reference_shares": [0.0, 1.0], "current_shares": [0.0, 1.0]}
     with run.write("monitoring") as draft:
-        content = {"quality": quality, "drift": [drift]}
+        content = {"quality": quality, "drift": [drift, never]}
         (draft.folder / "report.json").write_text(json.dumps(content))
     now = clock.text(clock.now())
     record = MonitoringRecord(
@@ -120,6 +124,39 @@ def test_a_cell_of_the_heat_map_says_why_it_counts(small):
     assert "&lt;= 0: current 10.0%" in page.overlay
     assert not page_of(small, look="look0", feature="width").chosen[1].is_drift
     assert page_of(small, look="look9", feature="width").chosen is None
+
+
+def test_the_heat_map_leaves_out_what_can_have_no_value(small):
+    assert page_of(small).heat_map.features == ["width"]
+
+
+def test_a_decision_shows_what_was_known_and_what_a_nightly_schedule_would_have_done(
+    small, tmp_path
+):
+    run = small.run()
+    numbers = {
+        "labelled": 1200, "age_days": 3.44, "retrainings": 1, "is_answered": False,
+        "nightly_trainings": 3, "nightly_seconds": 60.0,
+    }  # fmt: skip
+    about = {"event": "retraining", "by": "the loop", "reasons": ("quality",), "numbers": numbers}
+    for subject in ("look5", "due"):
+        entry = HistoryEntry(at=clock.text(clock.now()), run="decided", subject=subject, **about)
+        run.store.record("small", entry)
+    shown = dict(evidence.facts(entry))
+    assert shown["Labelled rows to learn from"] == "1,200 rows"
+    assert shown["Since the last training"] == "3.4 days"
+    nightly = "3 trainings, about 60 s of computing"
+    assert shown["A nightly schedule since the last decision"] == nightly
+    page = page_of(small)
+    html = rendering.render(
+        "pipeline.html", root="", home="", offline=False, said="", page=page, spans=(50,),
+        can_snooze=True,
+    )  # fmt: skip
+    assert "/runs/look5?kind=monitor" in html
+    assert "/runs/due?kind=monitor" not in html
+    written, data = report.write(run.store, run.config, tmp_path)
+    assert nightly in written.read_text()
+    assert json.loads(data.read_text())["decisions"][0]["numbers"] == numbers
 
 
 def test_what_a_person_wrote_is_text_and_never_markup(small, tmp_path):
@@ -196,18 +233,21 @@ def test_who_needs_attention_comes_first(small):
 
 
 def test_an_empty_pipeline_teaches_what_to_do():
-    assert "Train now" in health(None, [], Activity()).next
+    assert "Train now" in health(None, [], Activity(may_act=True)).next
+    assert "Train now" not in health(None, [], Activity()).next
     failed = Activity(runs=(RunSeen("r", "small__train", "failed"),))
     assert health(None, [], failed).word == "Run failed"
 
 
-def test_only_new_lines_of_a_journal_are_parsed():
+def test_a_line_of_a_journal_is_parsed_when_it_is_asked_for_and_once():
     seen: list[str] = []
     lines = Lines(lambda text: seen.append(text) or text.upper())
-    assert lines.parsed(["a", "b"]) == ["A", "B"]
-    assert lines.parsed(["a", "b", "c"]) == ["A", "B", "C"]
-    assert seen == ["a", "b", "c"]
-    assert lines.parsed(["b", "a", "c"]) == ["B", "A", "C"]  # merged by another machine
+    assert lines.newest(["a", "b", "c"], 2) == ["B", "C"]
+    assert lines.newest(["a", "b", "c", "d"], 2) == ["C", "D"]
+    assert seen == ["b", "c", "d"]
+    assert lines.newest(["a", "b", "c", "d"]) == ["A", "B", "C", "D"]
+    assert lines.newest(["b", "a", "c"]) == ["B", "A", "C"]  # merged by another machine
+    assert lines.newest([], 2) == []
 
 
 def test_training_under_way_is_read_from_its_checkpoint(small):
@@ -237,7 +277,7 @@ def test_a_snooze_ends_by_itself():
 def test_a_page_needs_nothing_heavy():
     script = (
         "import sys\n"
-        "from pipeline_tasks.pages import overview, pipeline, run_page, trying, version\n"
+        "from pipeline_tasks.pages import evidence, overview, pipeline, run_page, trying, version\n"
         "print(*({'numpy', 'pandas', 'tensorflow', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run(

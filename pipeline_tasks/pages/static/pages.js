@@ -93,20 +93,33 @@
         const box = pad.getBoundingClientRect();
         return [((event.clientX - box.left) / box.width) * pad.width, ((event.clientY - box.top) / box.height) * pad.height];
       };
-      const draw = (event) => {
-        if (!last) return;
-        const next = place(event);
+      const stroke = (from, to) => {
         context.strokeStyle = "#fff";
         context.lineWidth = pad.width / 10;
         context.beginPath();
-        context.moveTo(...last);
-        context.lineTo(...next);
+        context.moveTo(...from);
+        context.lineTo(...to);
         context.stroke();
+      };
+      const draw = (event) => {
+        if (!last) return;
+        const next = place(event);
+        stroke(last, next);
         last = next;
       };
       pad.addEventListener("pointerdown", (event) => { last = place(event); pad.setPointerCapture(event.pointerId); draw(event); });
       pad.addEventListener("pointermove", draw);
       pad.addEventListener("pointerup", () => (last = null));
+      let pen = [pad.width / 2, pad.height / 2];
+      const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+      pad.addEventListener("keydown", (event) => {
+        const move = moves[event.key];
+        if (!move) return;
+        event.preventDefault();
+        const next = pen.map((at, axis) => Math.min(Math.max(at + (move[axis] * pad.width) / 20, 0), pad.width));
+        if (event.shiftKey) stroke(pen, next);
+        pen = next;
+      });
       const clear = pad.parentElement.querySelector("[data-clear]");
       clear.addEventListener("click", () => context.fillRect(0, 0, pad.width, pad.height));
       const example = pad.parentElement.querySelector("[data-example]:not(canvas)");

@@ -79,7 +79,7 @@ def snooze(
 ) -> RedirectResponse:
     """Tell nobody of the alarm for some hours; the loop goes on deciding."""
     config, why = _asked(request, user, name, reason)
-    looks = Shown.here().journals.looks(name)
+    looks = Shown.here().journals.looks(name, 1)
     if not looks or looks[-1].answer != Answer.YES.value:
         raise HTTPException(409, f"{name} has no alarm now: there is nothing to snooze.")
     until = clock.now() + timedelta(hours=hours)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
@@ -34,12 +37,14 @@ def pages() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        lifespan=_started,
         dependencies=[Depends(get_user)],
     )
     app.include_router(router)
     app.include_router(looking.router)
     app.include_router(actions.router)
     app.add_exception_handler(HTTPException, failed)
+    rendering.compile_all()
 
     @app.middleware("http")
     async def secure(request: Request, proceed: Any) -> Response:
@@ -49,6 +54,17 @@ def pages() -> FastAPI:
         return reply
 
     return app
+
+
+@asynccontextmanager
+async def _started(app: FastAPI) -> AsyncIterator[None]:
+    """Called by Airflow when its server has started: what was imported until then stays.
+
+    So the garbage collector need not look at it any more; a pass over Airflow's 600,000 objects
+    would cost 0.4 CPU seconds, in the middle of a request.
+    """
+    gc.freeze()
+    yield
 
 
 @router.get("/static/{name}")

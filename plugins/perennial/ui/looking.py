@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse
 from perennial.ui import access
 from perennial.ui.scheduler import Scheduler, run_seen
 from perennial.ui.shown import Shown, show, wanted
-from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.pages import trying
 from pipeline_tasks.pages.run_page import StepSeen, run_page
@@ -77,14 +76,14 @@ def run(
 def form(request: Request, user: GetUserDep, name: str) -> HTMLResponse:
     """A form made from what the champion takes."""
     config = wanted(request, user, name)
-    store = Shown.here().journals.store
-    champion = store.champion(name)
+    shown = Shown.here()
+    champion = shown.journals.store.champion(name)
     if champion is None:
         raise HTTPException(404, f"{name} has no champion yet: train one first, then try it.")
-    try:
-        fields = trying.fields(store, champion)
-    except ArtifactError as error:
-        raise HTTPException(404, str(error)) from None
+    fields = trying.fields(shown.files, champion)
+    if fields is None:
+        gone = f"What version {champion.version} takes is no longer in the store, or not whole"
+        raise HTTPException(404, f"{gone}: train again, then try it.")
     return show(request, "try.html", config=config, fields=fields)
 
 

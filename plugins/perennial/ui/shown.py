@@ -18,7 +18,8 @@ from pipeline_tasks import config
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError
 from pipeline_tasks.pages import rendering
-from pipeline_tasks.pages.reading import Files, Journals
+from pipeline_tasks.pages.files import Files
+from pipeline_tasks.pages.reading import Journals
 from pipeline_tasks.run import default_store
 
 DONE = {

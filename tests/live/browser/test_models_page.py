@@ -19,7 +19,8 @@ from pipeline_tasks.core.values import Answer, MonitoringRecord, Ref, Verdict
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHOTS = Path(os.environ.get("PERENNIAL_SCREENSHOTS") or "var/screenshots")
-LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+CONTRAST = Path(__file__).with_name("contrast.js").read_text().partition("\n")[2]
+LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 expect.set_options(timeout=30_000)
 
@@ -119,6 +120,8 @@ def test_a_cell_of_the_heat_map_shows_both_distributions_and_why_it_counts(admin
 
 def test_decisions_lead_to_their_evidence(admin):
     page = admin.visit("/pipelines/digits")
+    page.get_by_text("What was known").last.click()
+    expect(page.get_by_text("A nightly schedule since the last decision").last).to_be_visible()
     page.get_by_role("link", name="the alarm").first.click()
     expect(page.get_by_role("heading", name="digits: monitor run")).to_be_visible()
     expect(page.get_by_role("heading", name="monitor says yes")).to_be_visible()
@@ -156,6 +159,22 @@ def test_the_model_answers_what_is_drawn(admin):
     )
     page.get_by_role("button", name="Ask the model").click()
     expect(page.get_by_text(re.compile(r"version \d+, .* ms"))).to_be_visible()
+
+
+def test_the_pad_is_drawn_on_by_keyboard(admin):
+    pad = admin.visit("/pipelines/digits/try").locator("canvas")
+    pad.press("Shift+ArrowDown")
+    drawn = "pad => pad.getContext('2d').getImageData(140, 150, 1, 1).data[0]"
+    assert pad.evaluate(drawn) == 255
+
+
+def test_a_chart_is_told_in_numbers(admin):
+    page = admin.visit("/pipelines/digits")
+    told = page.locator("#quality-title").locator("xpath=ancestor::section").get_by_role("img")
+    assert re.search(
+        r"realised, .*: from [\d.]+ at .* to [\d.]+ at .*, between .* and .*; alarm at [\d.]+",
+        told.get_attribute("aria-label") or "",
+    )
 
 
 def test_a_run_is_started_with_a_reason_and_followed_to_its_end(admin, live):
@@ -339,6 +358,7 @@ def test_every_page_fits_its_window(admin, live, size, theme):
         admin.visit(path)
         expect(page.locator("h1").first).to_be_visible()
         page.screenshot(path=SHOTS / f"{name}-{size}-{theme}.png", full_page=True)
+        assert page.evaluate(CONTRAST) == [], name  # it unfolds everything
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{name} is {wide} pixels too wide"
     page.set_viewport_size(LAPTOP)
