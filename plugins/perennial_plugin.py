@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 from perennial.ui.places import DAG_TAB, NAVIGATION, PREFIX, RUN_TAB
+
+log = logging.getLogger(__name__)
 
 
 class PerennialPlugin(AirflowPlugin):
@@ -18,11 +21,15 @@ class PerennialPlugin(AirflowPlugin):
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The pages, imported only by who asks for them: Airflow's server, when it starts.
 
-        Every process of Airflow reads this file.
+        Every process of Airflow reads this file. Tasks need that server, pages or not.
         """
-        from perennial.ui.app import pages
+        try:
+            from perennial.ui.app import pages
 
-        return [{"app": pages(), "url_prefix": PREFIX, "name": "Perennial's pages"}]
+            return [{"app": pages(), "url_prefix": PREFIX, "name": "Perennial's pages"}]
+        except Exception:
+            log.exception("Perennial has no pages, as they cannot be imported; the rest goes on")
+            return []
 
     # Airflow declares this as a plain list of the class.
     external_views = [  # noqa: RUF012

@@ -19,12 +19,31 @@ print("perennial.ui.app" in sys.modules, found["url_prefix"])
 """
 
 
-def test_the_pages_are_imported_only_where_they_are_asked_for():
+BROKEN = """
+import sys
+sys.modules["perennial.ui.app"] = None
+from perennial_plugin import PerennialPlugin
+
+print(PerennialPlugin().fastapi_apps)
+"""
+
+
+def said(code: str) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join([str(PROJECT), str(PROJECT / "plugins")])
     done = subprocess.run(
-        [sys.executable, "-c", ASK], env=os.environ | {"PYTHONPATH": paths}, capture_output=True,
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    before, *_, after = done.stdout.splitlines()
+    return done
+
+
+def test_without_its_pages_airflow_goes_on_and_says_why():
+    done = said(BROKEN)
+    assert done.stdout.endswith("[]\n")
+    assert "Perennial has no pages" in done.stderr + done.stdout
+
+
+def test_the_pages_are_imported_only_where_they_are_asked_for():
+    before, *_, after = said(ASK).stdout.splitlines()
     assert (before, after) == ("False False", "True /perennial")
