@@ -118,7 +118,8 @@ def test_labels_that_say_the_candidate_is_wrong_end_its_canary(deployed):
     rows = csv_text().splitlines()
     swapped = [row[:-1] + str(1 - int(row[-1])) for row in rows[1:]]
     deployed.made.csv.write_text("\n".join([rows[0], *swapped]) + "\n")
-    deployed.change(model=bad("good"), deployment=CANARY | {"minimum_labelled": 10})
+    rules = CANARY | {"minimum_labelled": 10}
+    deployed.change(model=bad("good"), deployment=rules, training={"epochs": 40})
     with deployed.traffic(is_labelled=True):
         left = deployed.train()
     assert left["gate"].summary["answer"] == "yes"

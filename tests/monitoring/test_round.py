@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import yaml
@@ -139,8 +141,9 @@ def test_round_the_loop(name, server, tmp_path):
 
     made.ask(4, is_turned=True)
     left = dict(loop.run_steps(made.run("second")))
-    # Two in five of the 1,200 rows since the change.
-    assert "on the same 480 latest labelled rows" in left["gate"].summary["reasons"]
+    # Two in five of the 1,200 rows since the change, which is placed a little before it.
+    told = re.search(r"on the same (\d+) latest labelled rows", left["gate"].summary["reasons"])
+    assert 480 <= int(told[1]) <= 500
     assert left["deploy"].summary["version"] == 2
     made.ask(5, is_turned=True)
     mended = made.look("mended")
