@@ -9,6 +9,7 @@ import logging
 import os
 import resource
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ log = logging.getLogger("pipeline_tasks.serving")
 
 BACKLOG = 4096
 GARBAGE = 50_000
+SWITCH_SECONDS = 0.0005  # the log's thread is not to hold up requests for longer
 DRAIN_SECONDS = 10
 
 
@@ -118,6 +120,7 @@ def run(arguments: argparse.Namespace, listening: socket.socket, tokens: Tokens)
     # not, so that one that is let go is found.
     gc.freeze()
     gc.set_threshold(GARBAGE)
+    sys.setswitchinterval(SWITCH_SECONDS)
     grpc = _grpc(arguments, service, tokens)
     sharing = Sharing(store, versions)
     server = Server(config, answers, grpc=grpc, sharing=sharing, supervisor=arguments.supervisor)
