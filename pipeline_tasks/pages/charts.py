@@ -235,19 +235,8 @@ def overlay(
     """Two distributions over the same cells, as bars side by side. Shares, each adding up to 1."""
     top = max([*reference, *current, 1e-9])
     wide = (WIDE - LEFT - RIGHT) / max(1, len(names))
-    base, parts = HEIGHT - BOTTOM, []
-    for value in _ticks(0, top):
-        y = base - value / top * (base - TOP)
-        parts.append(
-            Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                LEFT, WIDE - RIGHT, _r(y), _r(y)
-            )
-        )
-        parts.append(
-            Markup('<text class="tick end" x="{}" y="{}">{:.0%}</text>').format(
-                LEFT - 7, _r(y + 4), value
-            )
-        )
+    base = HEIGHT - BOTTOM
+    parts = _share_lines(top, base)
     told = [
         f"{name}: reference {old:.1%}, current {new:.1%}"
         for name, old, new in zip(names, reference, current, strict=True)
@@ -283,3 +272,14 @@ def overlay(
         'viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div>'
         "<figcaption>{}</figcaption></figure>"
     ).format(*_sized(WIDE), WIDE, HEIGHT, "; ".join([title, *told]), Markup("").join(parts), keys)
+
+
+def _share_lines(top: float, base: int) -> list[Markup]:
+    parts = []
+    for value in _ticks(0, top):
+        y = base - value / top * (base - TOP)
+        line = Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>')
+        text = Markup('<text class="tick end" x="{}" y="{}">{:.0%}</text>')
+        parts.append(line.format(LEFT, WIDE - RIGHT, _r(y), _r(y)))
+        parts.append(text.format(LEFT - 7, _r(y + 4), value))
+    return parts

@@ -86,8 +86,7 @@ def collect(run: Run) -> Ref:
     judged, labelled = _judged(run, marks, after, joined, begun.until)
     arrays: Any = window.arrays()
     facts = window.facts() | joined.facts() | judged | begun.told | server
-    facts |= service_facts.latencies(arrays["_latency_ms"])
-    facts |= service_facts.ages(after, begun.until)
+    facts |= service_facts.latencies(arrays["_latency_ms"]) | service_facts.ages(after, begun.until)
     with run.write("window") as draft:
         rows.write_arrays(draft.folder / "window.npz", arrays)
         window.counted.write(draft.folder)

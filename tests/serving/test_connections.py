@@ -57,6 +57,34 @@ def test_a_proxy_it_is_not(server):
     assert found.startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_proxy_it_is_not_behind_another_request_either(server):
+    connect = b"CONNECT models:443 HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\nmore"
+    found = said(server, asking(3.0) + connect)
+    assert found.index(b"HTTP/1.1 200 ") < found.index(b"HTTP/1.1 400 ")
+    assert server.answers("/livez")
+
+
+@pytest.mark.parametrize("target", [b"*", b"http://models", b"//[", b"/%%\x01"])
+def test_a_target_that_is_no_path_is_the_clients_mistake(server, target):
+    found = said(server, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert found.startswith(b"HTTP/1.1 4")
+    assert "could not be taken" not in server.log()
+
+
+def test_who_does_not_read_is_not_read_from(server):
+    padding = b"X-Padding: " + b"p" * 8192
+    request = b"GET /monitoring/prometheus/metrics HTTP/1.1\r\nHost: x\r\n" + padding + b"\r\n\r\n"
+    sent = 0
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.settimeout(4)
+        with pytest.raises(TimeoutError):
+            while sent < 100 * 2**20:
+                sent += connection.send(request)
+    assert server.answers("/livez")
+
+
 def test_what_is_not_http_is_told_so_after_the_answers_before_it(server):
     found = said(server, asking(3.0) + b"\x16\x03\x01 this is something else\r\n\r\n")
     assert found.startswith(b"HTTP/1.1 200 ")

@@ -8,6 +8,7 @@ other are answered in their order.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from typing import Any, NamedTuple
@@ -15,13 +16,15 @@ from typing import Any, NamedTuple
 import httptools
 from uvicorn.server import ServerState
 
+from pipeline_tasks.serving.access import heads
 from pipeline_tasks.serving.access.gate import Gate
 from pipeline_tasks.serving.access.roles import Refusal
 from pipeline_tasks.serving.access.writing import CONTINUE, written
 from pipeline_tasks.serving.rest.bodies import MAXIMUM_BYTES, claimed_bytes, is_packed, too_large
 from pipeline_tasks.serving.rest.exchange import Reply, Request
 
-MAXIMUM_HEAD_BYTES = 32 * 2**10
+log = logging.getLogger(__name__)
+
 KEEP_ALIVE_SECONDS = 60
 
 
@@ -87,14 +90,18 @@ class Connection(asyncio.Protocol):
         self._begun = 0
         try:
             self._parse(data)
+        except httptools.HttpParserCallbackError:  # our own mistake, not the client's
+            log.exception("a request could not be taken")
+            self._refuse(Refusal(500, "internal error", closes=True))
+            return
         except httptools.HttpParserError:
             self._refuse(Refusal(400, "this is not HTTP/1.1", closes=True))
             return
         if self._since is None or self._begun > 1 or self._transport.is_closing():
             return
         self._received += len(data)
-        if self._is_head and self._received > MAXIMUM_HEAD_BYTES:
-            self._refuse(_head_too_large())
+        if self._is_head and self._received > heads.MAXIMUM_BYTES:
+            self._refuse(heads.too_large())
         elif self._received > 3 * MAXIMUM_BYTES:  # of a body in tiny chunks, most is wrapping
             self._refuse(_body_too_large())
 
@@ -105,8 +112,11 @@ class Connection(asyncio.Protocol):
                 self._parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as offer:
+                if self._method == "CONNECT":
+                    return  # which is refused already
                 self._parser = httptools.HttpRequestParser(self)
-                data = self._head() + data[offer.args[0] :]
+                head = heads.without_offer(self._method, self._url, self._headers)
+                data = head + data[offer.args[0] :]
 
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
@@ -133,10 +143,12 @@ class Connection(asyncio.Protocol):
             return
         self._is_head = False
         self._is_last = parser.get_http_version() == "1.0" or not parser.should_keep_alive()
-        self._path = httptools.parse_url(self._url).path.decode("latin-1")
+        self._path = heads.path_of(self._url)
         refusal = self._gate.refusal(self._method, self._path, headers.get(b"authorization", b""))
-        if self._head_bytes + len(self._url) > MAXIMUM_HEAD_BYTES:
-            refusal = _head_too_large()
+        if not self._path:
+            refusal = Refusal(400, "the request's target is no path", closes=True)
+        elif self._head_bytes + len(self._url) > heads.MAXIMUM_BYTES:
+            refusal = heads.too_large()
         elif refusal is None and int(headers.get(b"content-length", 0)) > MAXIMUM_BYTES:
             refusal = _body_too_large()
         if refusal:
@@ -189,13 +201,6 @@ class Connection(asyncio.Protocol):
         part = "head" if self._is_head else "body"
         self._refuse(self._gate.too_slow(f"the request's {part} took more than {seconds:g} s"))
 
-    def _head(self) -> bytes:
-        kept = {name: self._headers[name] for name in self._headers if name != b"upgrade"}
-        kept[b"connection"] = b"close" if b"close" in kept[b"connection"].lower() else b"keep-alive"
-        lines = [name + b": " + value for name, value in kept.items()]
-        first = self._method.encode() + b" " + self._url + b" HTTP/1.1"
-        return b"\r\n".join([first, *lines, b"", b""])
-
     def _begin_message(self) -> None:
         self._url, self._headers, self._head_bytes = b"", dict[bytes, bytes](), 0
         self._method, self._path = "", ""
@@ -217,9 +222,8 @@ class Connection(asyncio.Protocol):
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         request = Request(self._method, self._path, self._headers, body)
         self._waiting.append(_Turn(request, refusal, self._is_last))
-        if not self._is_answering:
-            self._go_on()
-        elif not self._is_paused:
+        self._go_on()
+        if self._waiting and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
 
@@ -286,11 +290,6 @@ class Connection(asyncio.Protocol):
     def _release(self) -> None:
         self._gate.held_bytes -= self._held
         self._held = 0
-
-
-def _head_too_large() -> Refusal:
-    message = f"the request's head is larger than {MAXIMUM_HEAD_BYTES // 2**10} KiB"
-    return Refusal(431, message, closes=True)
 
 
 def _body_too_large() -> Refusal:
