@@ -13,6 +13,18 @@ from pipeline_tasks.core.store import store_at
 from pipeline_tasks.core.values import Ref
 from pipeline_tasks.run import Run
 
+THREE_MISTAKES = """\
+source: {kind: cvs, path: rows.csv}
+columns:
+  width: {type: number}
+label: {name: kind, classes: [0, 1]}
+model:
+  kind: mlp
+  dropout: 1.5
+training:
+  epochs: many
+"""
+
 ROWS = 400
 
 

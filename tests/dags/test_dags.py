@@ -13,22 +13,12 @@ import pytest
 import yaml
 
 from tests.server import PROJECT, environment
+from tests.small import THREE_MISTAKES
 
 HEAVY = ["tensorflow", "keras", "pandas", "numpy", "sklearn", "scipy", "matplotlib", "pandera"]
 FILES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
 LOOP = ["ingest", "check", "prepare", "train", "evaluate", "gate", "export", "verify"]
 RELEASE = ["publish", "deploy", "bake"]
-THREE_MISTAKES = """\
-source: {kind: cvs, path: rows.csv}
-columns:
-  width: {type: number}
-label: {name: kind, classes: [0, 1]}
-model:
-  kind: mlp
-  dropout: 1.5
-training:
-  epochs: many
-"""
 
 
 @pytest.fixture(scope="module")

@@ -21,19 +21,7 @@ from local.airflow_api import Airflow
 from local.environment import Local
 from pipeline_tasks.core.store import Store
 from tests.server import PROJECT, environment, free_port
-from tests.small import csv_text
-
-THREE_MISTAKES = """\
-source: {kind: cvs, path: rows.csv}
-columns:
-  width: {type: number}
-label: {name: kind, classes: [0, 1]}
-model:
-  kind: mlp
-  dropout: 1.5
-training:
-  epochs: many
-"""
+from tests.small import THREE_MISTAKES, csv_text
 
 
 class Live:

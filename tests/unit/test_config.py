@@ -6,23 +6,12 @@ import pytest
 
 from pipeline_tasks import config
 from pipeline_tasks.core.errors import ConfigError
-
-BROKEN = """\
-source: {kind: cvs, path: rows.csv}
-columns:
-  width: {type: number}
-label: {name: kind, classes: [0, 1]}
-model:
-  kind: mlp
-  dropout: 1.5
-training:
-  epochs: many
-"""
+from tests.small import THREE_MISTAKES
 
 
 def test_three_mistakes_are_three_lines_with_place_and_fix(tmp_path):
     path = tmp_path / "broken.yaml"
-    path.write_text(BROKEN)
+    path.write_text(THREE_MISTAKES)
     with pytest.raises(ConfigError) as caught:
         config.load(path)
     message = str(caught.value)
@@ -35,7 +24,7 @@ def test_three_mistakes_are_three_lines_with_place_and_fix(tmp_path):
 
 def test_an_unknown_key_and_a_missing_one_are_named(tmp_path):
     path = tmp_path / "broken.yaml"
-    path.write_text(BROKEN.replace("label:", "lable:"))
+    path.write_text(THREE_MISTAKES.replace("label:", "lable:"))
     with pytest.raises(ConfigError) as caught:
         config.load(path)
     assert "broken.yaml:4: lable: no such key here" in str(caught.value)
