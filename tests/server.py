@@ -78,10 +78,14 @@ class Server:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL, and wait until nothing listens: workers see that it is gone a moment later."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+        deadline = time.monotonic() + 60
+        while self._is_listening():
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.05)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
@@ -98,6 +102,10 @@ class Server:
     def log(self) -> str:
         """What it has written so far."""
         return self._log.read_text()
+
+    def _is_listening(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _folders(self) -> list[str]:
         return ["--models", str(self.models), "--store", str(self.store)]
