@@ -108,7 +108,7 @@ class Run:
         return (self.server, *self.others)
 
     @property
-    def study(self) -> Path:
+    def study(self) -> Place:
         """Where the trials of this run meet; it survives retries."""
         return self.store.scratch(self.config.name, self.id, "study")
 

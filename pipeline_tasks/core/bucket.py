@@ -53,14 +53,19 @@ class Bucket:
 
     def read(self, key: str) -> str | None:
         """An object's text, or None when there is no such object."""
+        content = self.read_bytes(key)
+        return None if content is None else content.decode(errors="replace")
+
+    def read_bytes(self, key: str) -> bytes | None:
+        """The same as bytes."""
         with self._told("reading", key) as (files, root):
             try:
-                data: bytes = files.cat_file(f"{root}/{key}", **_whole(files))
+                content: bytes = files.cat_file(f"{root}/{key}", **_whole(files))
             except FileNotFoundError as error:
                 if _code(error) in NO_BUCKET:
                     raise
                 return None
-        return data.decode(errors="replace")
+        return content
 
     def read_all(self, keys: Iterable[str]) -> dict[str, str]:
         """The text of these objects, at once; without those that are not there."""

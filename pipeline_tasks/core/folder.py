@@ -91,6 +91,12 @@ class Folder:
         """Below which key an artifact's files are."""
         return place
 
+    def place(self, key: str) -> Path:
+        """The folder, or part of a bucket, where a run writes by itself."""
+        folder = self._root / key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def publish(self, folder: Path, key: str) -> int:
         """Nothing: what is in this folder is seen by everybody already."""
         return 0
@@ -102,10 +108,15 @@ class Folder:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file's content in one atomic, durable step."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same for what is no text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with scratch.open("w") as file:
-        file.write(text)
+    with scratch.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     scratch.replace(path)

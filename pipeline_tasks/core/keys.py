@@ -19,6 +19,11 @@ def place(pipeline: str, run: str, artifact: str) -> str:
     return "/".join([safe_name(pipeline), "runs", safe_name(run), safe_name(artifact)])
 
 
+def scratch(pipeline: str, run: str, name: str) -> str:
+    """Where a run keeps what a retry of it goes on with."""
+    return "/".join([safe_name(pipeline), "scratch", safe_name(run), safe_name(name)])
+
+
 def version(pipeline: str, version: int) -> str:
     """Where the record of a version is."""
     return f"{safe_name(pipeline)}/versions/{version}.json"

@@ -146,6 +146,10 @@ class Remote:
         """Below which key an artifact's files are."""
         return f"{place}/{digest}"
 
+    def place(self, key: str) -> Bucket:
+        """Where a run writes by itself: the objects below this key."""
+        return self._bucket / key
+
     def publish(self, folder: Path, key: str) -> int:
         """Send files that are new or have grown."""
         there, count = self._bucket.sizes(key), 0

@@ -34,6 +34,7 @@ from pipeline_tasks.core.artifact import (
     read_manifest,
     verify_folder,
 )
+from pipeline_tasks.core.bucket import Place
 from pipeline_tasks.core.errors import ArtifactError
 from pipeline_tasks.core.fingerprint import library_versions
 from pipeline_tasks.core.folder import Folder, append_line, write_text
@@ -69,6 +70,7 @@ class Kept(Protocol):
     def keep(self, draft: Path, place: str) -> None: ...
     def open(self, place: str, ref: Ref) -> Path: ...
     def files(self, place: str, digest: str) -> str: ...
+    def place(self, key: str) -> Place: ...
     def publish(self, folder: Path, key: str) -> int: ...
     def fetch(self, key: str, folder: Path) -> int: ...
 
@@ -92,7 +94,7 @@ class Store:
     """Artifacts of all pipelines under one root.
 
     root: the folder that it all is in, or, for a store that is elsewhere (`kept`), the folder of
-    what stays on this machine: observations not yet published, scratch, what was fetched.
+    what stays on this machine: observations not yet published, what was fetched.
     """
 
     def __init__(self, root: Path, kept: Kept | None = None) -> None:
@@ -257,14 +259,17 @@ class Store:
         """Raises TransientError when the lock, held until now, is or may be somebody else's."""
         self._kept.check_lock(pipeline)
 
-    def scratch(self, pipeline: str, run: str, name: str) -> Path:
-        """A folder of the run that survives a retry, such as checkpoints; never an artifact.
+    def scratch(self, pipeline: str, run: str, name: str) -> Place:
+        """Where a run keeps what a retry goes on with, on whatever machine; never an artifact."""
+        return self._kept.place(keys.scratch(pipeline, run, name))
 
-        It is on this machine: a retry on another one starts again, unless they share the folder.
-        """
-        folder = self.root / safe_name(pipeline) / "scratch" / safe_name(run) / safe_name(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    def recall(self, pipeline: str, run: str, name: str) -> str | None:
+        """What a run wrote down with `remember` under this name, in this try or an earlier one."""
+        return self._kept.read(f"{keys.scratch(pipeline, run, name)}.json")
+
+    def remember(self, pipeline: str, run: str, name: str, text: str) -> None:
+        """Write down, in one atomic step, what a retry is to know."""
+        self._kept.write(f"{keys.scratch(pipeline, run, name)}.json", text)
 
 
 def store_at(uri: str, home: Path) -> Store:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline_tasks.core.bucket import Place
+from pipeline_tasks.core.errors import TransientError
+from pipeline_tasks.core.folder import write_bytes, write_text
 from pipeline_tasks.sections.training import Training
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+
+CURVES = "curves.json"
+SHARE = 0.1  # of the time, at most, goes into sending checkpoints to a bucket
 
 
 @dataclass(frozen=True)
@@ -92,34 +98,44 @@ class Progress:
 
 
 class Checkpoint:
-    """One file that holds the newest epoch's state; replaced atomically."""
+    """One file or object that holds the newest epoch's state, replaced atomically.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Beside it are the learning curves alone, for whoever watches. In a bucket an epoch may go
+    without, so that sending takes a tenth of the time at most; one that cannot be reached stops no
+    training.
+    """
+
+    def __init__(self, place: Place, name: str) -> None:
+        self._place, self._file = place, f"{name}.npz"
+        self._due = 0.0
 
     def save(self, state: Sequence[keras.Variable], progress: Progress) -> None:
         """Write the state of model and optimizer, and the progress."""
-        import numpy as np
-
-        arrays = {f"state_{index}": variable.numpy() for index, variable in enumerate(state)}
-        arrays |= {f"best_{index}": value for index, value in enumerate(progress.best_weights)}
-        arrays["progress"] = np.frombuffer(json.dumps(progress.curves()).encode(), dtype=np.uint8)
-        content = io.BytesIO()
-        np.savez(content, **arrays)
-        scratch = self.path.with_suffix(".part")
-        with scratch.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(self.path)
+        began = time.monotonic()
+        if began < self._due:
+            return
+        content = _packed(state, progress)
+        curves = json.dumps(progress.curves())
+        if isinstance(self._place, Path):
+            write_bytes(self._place / self._file, content)
+            write_text(self._place / CURVES, curves)
+            return
+        try:
+            self._place.write(self._file, content)
+            self._place.write(CURVES, curves)
+        except TransientError as error:
+            log.warning("this epoch has no checkpoint, training goes on: %s", error)
+        ended = time.monotonic()
+        self._due = ended + (ended - began) * (1 / SHARE - 1)
 
     def load(self, state: Sequence[keras.Variable]) -> Progress:
         """Put a kept state back into the variables; a fresh Progress when there is none."""
         import numpy as np
 
-        if not self.path.is_file():
+        content = self._read()
+        if content is None:
             return Progress()
-        with np.load(self.path, allow_pickle=False) as kept:
+        with np.load(io.BytesIO(content), allow_pickle=False) as kept:
             for index, variable in enumerate(state):
                 variable.assign(kept[f"state_{index}"])
             best = [kept[f"best_{index}"] for index in range(_count(kept.files, "best_"))]
@@ -132,7 +148,28 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Forget the state: training is done."""
-        self.path.unlink(missing_ok=True)
+        if isinstance(self._place, Path):
+            for name in (self._file, CURVES):
+                (self._place / name).unlink(missing_ok=True)
+        else:
+            self._place.delete([self._file, CURVES])
+
+    def _read(self) -> bytes | None:
+        if not isinstance(self._place, Path):
+            return self._place.read_bytes(self._file)
+        path = self._place / self._file
+        return path.read_bytes() if path.is_file() else None
+
+
+def _packed(state: Sequence[keras.Variable], progress: Progress) -> bytes:
+    import numpy as np
+
+    arrays = {f"state_{index}": variable.numpy() for index, variable in enumerate(state)}
+    arrays |= {f"best_{index}": value for index, value in enumerate(progress.best_weights)}
+    arrays["progress"] = np.frombuffer(json.dumps(progress.curves()).encode(), dtype=np.uint8)
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
 
 
 def _count(names: Sequence[str], prefix: str) -> int:

@@ -63,8 +63,7 @@ def learn(run: Run, lesson: Lesson, checkpoint: Checkpoint) -> Learned:
 
 def checkpoint_of(run: Run) -> Checkpoint:
     """Where the step's own training stands; a retry of the same step goes on there."""
-    folder = run.store.scratch(run.config.name, run.id, run.step)
-    return Checkpoint(folder / f"{run.fingerprint}.npz")
+    return Checkpoint(run.store.scratch(run.config.name, run.id, run.step), run.fingerprint)
 
 
 def _fit(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tasks.core import clock
+from pipeline_tasks.core.bucket import Bucket, Place
 from pipeline_tasks.sections.training import Tuning
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages.journal import BaseJournalBackend
 
 log = logging.getLogger(__name__)
 
@@ -21,20 +22,19 @@ SLOT, BEGAN = "slot", "began_at"
 STARTUP_TRIALS = 4
 
 
-def open_study(folder: Path, name: str, *, seed: int) -> optuna.Study:
-    """The study kept in `folder`; made when there is none. Several processes may share it.
+def open_study(place: Place, name: str, *, seed: int) -> optuna.Study:
+    """The study kept in `place`; made when there is none. Several machines may share it.
 
     A lower value is better: the validation loss. The sampler is TPE (Bergstra et al., NeurIPS
     2011), and a trial is pruned when it is worse than the median of the others at the same epoch.
     """
     import optuna
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=name,
-        storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
+        storage=JournalStorage(_backend(place)),
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=2),
         direction="minimize",
@@ -43,6 +43,16 @@ def open_study(folder: Path, name: str, *, seed: int) -> optuna.Study:
     if BEGAN not in study.user_attrs:
         study.set_user_attr(BEGAN, clock.text(clock.now()))
     return study
+
+
+def _backend(place: Place) -> BaseJournalBackend:
+    if isinstance(place, Bucket):
+        from pipeline_tasks.learning.study_journal import BucketBackend
+
+        return BucketBackend(place)
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalFileBackend(str(place / JOURNAL))
 
 
 def minutes_used(study: optuna.Study) -> float:

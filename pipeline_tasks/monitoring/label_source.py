@@ -70,8 +70,7 @@ def take(run: Run) -> Taken:
     content = "" if settings.get("watermark") else part.digest(params)
     if content and content == before.content:
         return Taken()
-    scratch = run.store.scratch(run.config.name, run.id, LABELS)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(dir=run.store.root, prefix=".labels-") as folder:
         part.fetch(params, Path(folder))
         rows = _read(part, params, Path(folder), run.config)
         seen = _seen(Path(folder))

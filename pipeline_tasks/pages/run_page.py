@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline_tasks.config import PipelineConfig
-from pipeline_tasks.core.store import Store, safe_name
+from pipeline_tasks.core import keys
+from pipeline_tasks.core.store import Store
 from pipeline_tasks.core.values import Ref
+from pipeline_tasks.learning.checkpoint import CURVES
 from pipeline_tasks.pages import curves
 from pipeline_tasks.pages.activity import RunSeen
 from pipeline_tasks.pages.files import Files
@@ -122,16 +123,7 @@ def run_page(
 
 
 def progress(store: Store, config: PipelineConfig, run: str, epochs: int | None) -> Progress | None:
-    """Where training stands, from its newest checkpoint, if this machine can see one."""
-    folder = store.root / safe_name(config.name) / "scratch" / safe_name(run) / "train"
-    newest = max(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime, default=None)
-    if newest is None:
-        return None
-    try:
-        with zipfile.ZipFile(newest) as kept:
-            array = kept.read("progress.npy")
-    except (OSError, KeyError, zipfile.BadZipFile):  # it has just been replaced or cleared away
-        return None
-    # An array of bytes, after a header that ends with the first line.
-    found = json.loads(array[array.index(b"\n") + 1 :])
-    return Progress(found, epochs or config.training.epochs) if found["loss"] else None
+    """Where training stands, from the curves beside its newest checkpoint."""
+    text = store.kept.read(f"{keys.scratch(config.name, run, 'train')}/{CURVES}")
+    found = json.loads(text) if text else None
+    return Progress(found, epochs or config.training.epochs) if found and found["loss"] else None

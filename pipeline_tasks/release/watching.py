@@ -1,7 +1,7 @@
 """Watching a candidate beside the champion: one look at a time, each from where the last one ended.
 
-What has been seen is kept in a file of the run, so that a watch survives whoever looks: a task that
-is retried, a triggerer that is restarted, a server whose counters begin again at 0.
+What has been seen is kept in the store, so that a watch survives whoever looks: a task that is
+retried, a triggerer that is restarted, a server whose counters begin again at 0.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from pydantic import Field, ValidationError
 
 from pipeline_tasks import observations
 from pipeline_tasks.core import clock
-from pipeline_tasks.core.store import write_text
 from pipeline_tasks.core.values import Answer, Frozen, Ref, Verdict
 from pipeline_tasks.decisions.release import Counts, Seen, Shadow
 from pipeline_tasks.monitoring import counters
@@ -157,19 +155,20 @@ def seen(subject: Subject, watch: Watch) -> Seen:
 
 def begun(run: Run, name: str) -> Watch | None:
     """The watch as it was kept, if it has begun."""
+    text = run.store.recall(run.config.name, run.id, _key(name))
     try:
-        return Watch.model_validate_json(_path(run, name).read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return None if text is None else Watch.model_validate_json(text)
+    except ValidationError:
         return None
 
 
 def keep(run: Run, name: str, watch: Watch) -> None:
     """Keep what has been seen, in one atomic step."""
-    write_text(_path(run, name), watch.model_dump_json())
+    run.store.remember(run.config.name, run.id, _key(name), watch.model_dump_json())
 
 
-def _path(run: Run, name: str) -> Path:
-    return run.store.scratch(run.config.name, run.id, "watch") / f"{name}.json"
+def _key(name: str) -> str:
+    return f"watch-{name}"
 
 
 def _age(moment: str) -> float:

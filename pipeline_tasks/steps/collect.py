@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from pipeline_tasks import observations
 from pipeline_tasks.core import clock, registry
 from pipeline_tasks.core.errors import PipelineError
-from pipeline_tasks.core.store import write_text
 from pipeline_tasks.core.values import Champion, Frozen, Ref, Scalar
 from pipeline_tasks.data import rows
 from pipeline_tasks.monitoring import (
@@ -106,14 +103,13 @@ class _Begun(Frozen):
 
 
 def _begun(run: Run) -> _Begun:
-    path = run.store.scratch(run.config.name, run.id, "collect") / "begun.json"
-    try:
-        return _Begun.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        told = _label_source(run)
-        begun = _Begun(until=clock.text(clock.now()), told=told)
-        write_text(path, begun.model_dump_json())
-        return begun
+    text = run.store.recall(run.config.name, run.id, "collect")
+    if text is not None:
+        return _Begun.model_validate_json(text)
+    told = _label_source(run)
+    begun = _Begun(until=clock.text(clock.now()), told=told)
+    run.store.remember(run.config.name, run.id, "collect", begun.model_dump_json())
+    return begun
 
 
 def _tell_servers(run: Run) -> None:

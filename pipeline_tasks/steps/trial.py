@@ -96,7 +96,8 @@ def _fit(run: Run, config: PipelineConfig, one: optuna.Trial, prepared: Ref) -> 
         if one.should_prune():
             raise optuna.TrialPruned
 
-    checkpoint = Checkpoint(run.study / f"trial-{one.number}.npz")
+    place = run.store.scratch(run.config.name, run.id, f"trial-{one.number}")
+    checkpoint = Checkpoint(place, "state")
     try:
         return fitting.fit(
             model,

@@ -19,8 +19,9 @@ TRAIN = """
 import os, signal, sys
 from pathlib import Path
 from tests.small import Small
-from pipeline_tasks.learning import fitting
+from pipeline_tasks.learning import checkpoint, fitting
 
+checkpoint.SHARE = 1.0  # in a bucket, too, every epoch is kept
 order, killed_in = fitting._order, int(sys.argv[2])
 def order_or_die(rows, seed, epoch):
     if epoch == killed_in:
@@ -29,12 +30,13 @@ def order_or_die(rows, seed, epoch):
 fitting._order = order_or_die
 
 folder = Path(sys.argv[1])
-Small(folder, folder / "rows.csv", folder / "small.yaml").steps("same", until="train")
+made = Small(folder, folder / "rows.csv", folder / "small.yaml", uri=sys.argv[3])
+made.steps("same", until="train")
 """
 
 
 def train(made: Small, killed_in: int) -> int:
-    command = [sys.executable, "-c", TRAIN, str(made.folder), str(killed_in)]
+    command = [sys.executable, "-c", TRAIN, str(made.folder), str(killed_in), made.uri]
     return subprocess.run(command, check=False, cwd=Path(__file__).parents[2]).returncode
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+from dataclasses import replace
 
 import pytest
 
 from pipeline_tasks import loop, observations
 from pipeline_tasks.core.bucket import Bucket
 from pipeline_tasks.core.values import Answer
+from pipeline_tasks.pages import run_page
 from pipeline_tasks.release import publishing
 from tests import s3
+from tests.faults.test_kill_in_training import train
 from tests.server import Server
 from tests.small import write_small
 from tests.unit.test_command_line import command
@@ -54,6 +58,21 @@ def test_an_unchanged_run_reuses_what_is_there(made, machine):
     assert done.returncode == 0, done.stderr
     for step in ("ingest", "check", "prepare", "train", "evaluate"):
         assert f"{step}: reused from run cli__" in done.stdout
+
+
+def test_training_killed_on_one_machine_goes_on_on_another(made):
+    made.yaml.write_text(made.yaml.read_text().replace("epochs: 5", "epochs: 6"))
+    assert train(made, killed_in=4) == -signal.SIGKILL
+    config = made.run().config
+    shown = run_page.progress(made.run().store, config, "same", None)
+    assert (shown.done, shown.epochs) == (3, 6)
+    other = replace(made, folder=made.folder / "another machine")
+    left = other.steps("same", until="train")["train"]
+    curves = json.loads((made.run().open(left) / "curves.json").read_text())
+    assert curves["resumed_after"] == [3]
+    assert len(curves["loss"]) == 6
+    assert run_page.progress(made.run().store, config, "same", None) is None
+    assert not Bucket(made.uri).sizes("small/scratch/same/train")
 
 
 def test_production_is_watched_retrained_and_rolled_back(made):
