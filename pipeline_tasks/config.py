@@ -40,6 +40,8 @@ from pipeline_tasks.sections.training import Training, Tuning
 from pipeline_tasks.sections.variants import Export
 
 PROJECT = Path(__file__).parent.parent
+# Of libyaml where PyYAML was built with it: ten times as fast.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PIPELINE_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
 
@@ -247,7 +249,7 @@ def load(path: Path) -> PipelineConfig:
     """Read one pipeline file. Raises ConfigError that lists every mistake in it with its line."""
     try:
         document = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(document)
+        content = yaml.load(document, Loader=LOADER)  # noqa: S506 (it is a safe one)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(content, dict):

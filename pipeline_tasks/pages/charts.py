@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 WIDE, NARROW, HEIGHT = 1160, 430, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 28, 30
@@ -209,10 +209,18 @@ def _drawn(line: Line, xs: Scale, ys: Scale) -> Iterator[Markup]:
         )
     at = " ".join(f"{_r(xs(p.x))},{_r(ys(p.y))}" for p in line.points)
     yield Markup('<polyline class="line {}" points="{}"/>').format(line.css, at)
-    for p in line.points if line.dots else ():
-        yield Markup(
-            '<circle class="dot {}" cx="{}" cy="{}" r="3"><title>{}</title></circle>'
-        ).format(line.css, _r(xs(p.x)), _r(ys(p.y)), p.tip)
+    if line.dots:
+        yield _dots(line, xs, ys)
+
+
+def _dots(line: Line, xs: Scale, ys: Scale) -> Markup:
+    """A page has hundreds; `Markup.format`, a `string.Formatter`, would be a third of its cost."""
+    start = f'<circle class="dot {escape(line.css)}" r="3"'
+    each = (
+        f'{start} cx="{xs(p.x):.1f}" cy="{ys(p.y):.1f}"><title>{escape(p.tip)}</title></circle>'
+        for p in line.points
+    )
+    return Markup("".join(each))  # noqa: S704 (each text in it is escaped)
 
 
 def _sized(width: int) -> tuple[str, str]:

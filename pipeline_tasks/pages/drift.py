@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.quality import reports_of
@@ -80,6 +82,14 @@ class Finding:
         return sum(times >= step for step in (0.5, 1, 2, 4))
 
 
+class Column(NamedTuple):
+    """One look: its id, when it was, and its id as part of an address."""
+
+    id: str
+    at: str
+    path: str
+
+
 @dataclass(frozen=True)
 class HeatMap:
     """findings: by feature, and by the look's id."""
@@ -91,6 +101,15 @@ class HeatMap:
     def at(self, feature: str, look: Look) -> Finding | None:
         """One cell."""
         return self.findings.get((feature, look.id))
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """The looks, with what every cell below one says."""
+        return [Column(look.id, look.at[:16], quote(look.id, safe="")) for look in self.looks]
+
+    def row(self, feature: str) -> Iterator[tuple[Column, Finding | None]]:
+        """A feature's cells."""
+        return ((one, self.findings.get((feature, one.id))) for one in self.columns)
 
 
 def heat_map(files: Files, looks: Sequence[Look]) -> HeatMap:

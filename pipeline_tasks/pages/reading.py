@@ -75,8 +75,9 @@ class Lines(Generic[Parsed]):
             self._parsed |= {at: self._parse(texts[at]) for at in wanted if at not in self._parsed}
             return [self._parsed[at] for at in wanted]
 
-    def __len__(self) -> int:
-        return len(self._texts)
+    def distinct(self) -> int:
+        """How many values there are; a later line with the same id, its first key, is the same."""
+        return len({text.partition('","')[0] for text in self._texts})
 
 
 class Journals:
@@ -100,8 +101,9 @@ class Journals:
         return list({look.id: look for look in found}.values())
 
     def look_count(self, pipeline: str) -> int:
-        """How many looks there were when `looks` was last asked; a repeated one counts again."""
-        return len(self._looks.get(pipeline, ()))
+        """How many looks there were when `looks` was last asked; a repeated one counts once."""
+        lines = self._looks.get(pipeline)
+        return lines.distinct() if lines else 0
 
     def versions(self, pipeline: str, history: Sequence[HistoryEntry]) -> list[Champion]:
         """The newest twenty that were champion once, newest first; read when history has grown."""

@@ -249,6 +249,16 @@ def test_a_line_of_a_journal_is_parsed_when_it_is_asked_for_and_once():
     assert lines.newest([], 2) == []
 
 
+def test_a_look_that_was_retried_counts_once(small):
+    journals = Journals(small.run().store)
+    assert journals.look_count("small") == 0
+    record = journals.store.monitoring("small")[-1]
+    count = len(journals.looks("small", 100))
+    assert journals.look_count("small") == count
+    journals.store.record_monitoring("small", record)
+    assert len(journals.looks("small", 100)) == journals.look_count("small") == count
+
+
 def test_training_under_way_is_read_from_its_checkpoint(small):
     run = small.run("going")
     assert run_page.progress(run.store, run.config, "going", 10) is None
