@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline_tasks import config
+from pipeline_tasks import config, sources
 from pipeline_tasks.core import registry
 from pipeline_tasks.sections import (
     deployment,
@@ -85,7 +85,10 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
         return
     yield "| key | default | what |"
     yield "|---|---|---|"
-    for name, field in model.model_fields.items():
+    # What is a part's own comes before what those that ask over a network share.
+    shared = sources.Patience.model_fields if issubclass(model, sources.Patience) else ()
+    for name in sorted(model.model_fields, key=shared.__contains__):
+        field = model.model_fields[name]
         default = "required" if field.is_required() else f"`{_plain(field.get_default())}`"
         schema = model.model_json_schema()["properties"].get(field.alias or name, {})
         what = " ".join(filter(None, [field.description or "", _choices(schema)]))

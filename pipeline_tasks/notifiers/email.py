@@ -12,14 +12,13 @@ from pydantic import Field, model_validator
 
 from pipeline_tasks import sources
 from pipeline_tasks.core.errors import ConfigError
-from pipeline_tasks.core.values import Frozen
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 FOR_A_MOMENT = range(400, 500)
 
 
-class Params(Frozen):
+class Params(sources.Patience):
     """From whom, to whom, and by which server: host, port, login and password are a connection's.
 
     notifiers:
@@ -32,9 +31,7 @@ class Params(Frozen):
     security: Literal["starttls", "tls", "none"] = Field(
         "starttls", description="none: in plain text, and without a login beyond this machine."
     )
-    attempts: int = Field(3, ge=1)
-    backoff_seconds: float = Field(1.0, ge=0, description="The first wait; each next one doubles.")
-    timeout_seconds: float = Field(10.0, gt=0)
+    timeout_seconds: sources.Timeout = 10.0
 
     @model_validator(mode="before")
     @classmethod
@@ -51,12 +48,7 @@ def notify(params: Params, *, title: str, text: str) -> None:
     where = f"the SMTP server {server.host}"
     _check_plain(params, server, where)
     message = _message(params, title, text)
-    sources.patiently(
-        lambda: _send(params, server, message, where),
-        attempts=params.attempts,
-        backoff_seconds=params.backoff_seconds,
-        what=where,
-    )
+    sources.patiently(lambda: _send(params, server, message, where), params, what=where)
 
 
 def _message(params: Params, title: str, text: str) -> EmailMessage:

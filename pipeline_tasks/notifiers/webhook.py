@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from pipeline_tasks import sources
 from pipeline_tasks.core.errors import ConfigError
-from pipeline_tasks.core.values import Frozen
 
 if TYPE_CHECKING:
     import httpx
@@ -26,7 +25,7 @@ NOT_HERE = (
 )
 
 
-class Params(Frozen):
+class Params(sources.Patience):
     """Where the address is; it is never in the pipeline file.
 
     notifiers: [{kind: webhook, connection: team_chat}, {kind: log}]
@@ -40,9 +39,7 @@ class Params(Frozen):
     url_variable: str | None = Field(
         None, pattern=r"^[A-Z_][A-Z0-9_]*$", description="The environment variable of the address."
     )
-    attempts: int = Field(3, ge=1)
-    backoff_seconds: float = Field(1.0, ge=0, description="The first wait; each next one doubles.")
-    timeout_seconds: float = Field(10.0, gt=0)
+    timeout_seconds: sources.Timeout = 10.0
 
     @model_validator(mode="before")
     @classmethod
@@ -82,9 +79,7 @@ def notify(params: Params, *, title: str, text: str) -> None:
         return response
 
     try:
-        response = sources.patiently(
-            once, attempts=params.attempts, backoff_seconds=params.backoff_seconds, what=WHAT
-        )
+        response = sources.patiently(once, params, what=WHAT)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise _refused("its address is none") from None
     if not response.is_success:

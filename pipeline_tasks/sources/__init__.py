@@ -16,14 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from pipeline_tasks.core import clock
 from pipeline_tasks.core.errors import ConfigError, DataError, TransientError
+from pipeline_tasks.core.values import Frozen
 
 if TYPE_CHECKING:
     import httpx
@@ -42,6 +43,18 @@ IN_PLAIN_TEXT = (
 LONGEST_WAIT_SECONDS = 120.0
 TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 Result = TypeVar("Result")
+
+Attempts = Annotated[int, Field(ge=1, description="Tries, in all, of what is not answered.")]
+Backoff = Annotated[float, Field(ge=0, description="The first wait; each next one doubles.")]
+Timeout = Annotated[float, Field(gt=0, description="After it a try counts as not answered.")]
+
+
+class Patience(Frozen):
+    """What every part that asks something over a network is told of what does not answer."""
+
+    attempts: Attempts = 3
+    backoff_seconds: Backoff = 1.0
+    timeout_seconds: Timeout = 30.0
 
 
 class Busy(Exception):
@@ -196,19 +209,19 @@ def _literal(key: str, value: object) -> str:
     return hidden if hidden != value else ""
 
 
-def patiently(
-    action: Callable[[], Result], *, attempts: int, backoff_seconds: float, what: str
-) -> Result:
+def patiently(action: Callable[[], Result], patience: Patience, *, what: str) -> Result:
     """The action's result, tried again after it raised Busy, with waits that double.
 
-    Raises TransientError after `attempts` tries, or when asked to wait for more than two minutes.
+    Raises TransientError after all tries, or when asked to wait for more than two minutes.
     """
+    attempts = patience.attempts
     for attempt in range(attempts):
         try:
             return action()
         except Busy as busy:
             asked = busy.seconds is not None
-            seconds = busy.seconds if busy.seconds is not None else backoff_seconds * 2**attempt
+            doubled = patience.backoff_seconds * 2**attempt
+            seconds = busy.seconds if busy.seconds is not None else doubled
             reason = str(busy)
         if attempt + 1 == attempts or seconds > LONGEST_WAIT_SECONDS:
             break

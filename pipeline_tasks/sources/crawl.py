@@ -20,7 +20,6 @@ from pydantic import Field, model_validator
 from pipeline_tasks import sources
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import DataError
-from pipeline_tasks.core.values import Frozen
 from pipeline_tasks.data import html_document, tables
 from pipeline_tasks.sections.column_rules import Expression
 
@@ -37,7 +36,7 @@ NO_ACCESS, CLOSED = (401, 403), (b"", b"User-agent: *\nDisallow: /")
 PLACE = r"(?s)<loc>\s*(?:<!\[CDATA\[)?\s*(.*?)\s*(?:\]\]>)?\s*</loc>"
 
 
-class Params(Frozen):
+class Params(sources.Patience):
     """Where to start, how far to go, how gently, and what a row is.
 
     source: {kind: crawl, urls: ["https://lab.example/results/"], depth: 1, follow: "/results/",
@@ -61,9 +60,6 @@ class Params(Frozen):
     page_bytes: int = Field(5_000_000, ge=1, description="A larger page is an error.")
     requests_per_second: float = Field(1.0, gt=0, description="robots.txt may ask for fewer.")
     agent: str = Field("perennial", min_length=1, description="Who asks; robots.txt may name it.")
-    attempts: int = Field(3, ge=1, description="Tries for a page that is not answered.")
-    backoff_seconds: float = Field(1.0, ge=0)
-    timeout_seconds: float = Field(30.0, gt=0, description="For a whole page.")
 
     @model_validator(mode="before")
     @classmethod
@@ -295,6 +291,4 @@ class _Crawler:
             size, seconds = params.page_bytes, params.timeout_seconds
             return sources.whole(self.client, url, limit_bytes=size, limit_seconds=seconds)
 
-        return sources.patiently(
-            once, attempts=params.attempts, backoff_seconds=params.backoff_seconds, what=url
-        )
+        return sources.patiently(once, params, what=url)

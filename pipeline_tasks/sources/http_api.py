@@ -54,7 +54,7 @@ class ByLink(Frozen):
     by: Literal["link"]
 
 
-class Params(Frozen):
+class Params(sources.Patience):
     """What to ask, how to go on, and who asks.
 
     source: {kind: http_api, url: "https://shop.example/orders?status=paid", records: data.items,
@@ -73,9 +73,7 @@ class Params(Frozen):
     )
     auth: Literal["bearer", "basic", "header"] = "bearer"
     header: str = Field("X-API-Key", description="What `auth: header` puts the token into.")
-    attempts: int = Field(5, ge=1, description="Tries for each page that is not answered.")
-    backoff_seconds: float = Field(1.0, ge=0, description="The first wait; each next one doubles.")
-    timeout_seconds: float = Field(30.0, gt=0)
+    attempts: sources.Attempts = 5
 
     @model_validator(mode="before")
     @classmethod
@@ -226,9 +224,7 @@ def _answer(
         sources.check_busy(response.status_code, response.headers, _beginning(response, secrets))
         return response
 
-    response = sources.patiently(
-        once, attempts=params.attempts, backoff_seconds=params.backoff_seconds, what=what
-    )
+    response = sources.patiently(once, params, what=what)
     if response.is_success:
         return response
     told = f"{what}: status {response.status_code}: {_beginning(response, secrets)}"

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 LEAST_ROWS = 100
 # Rows whose mean is one point of a chart, and how many points a short reference is to have.
 MOST_IN_A_BLOCK, BLOCKS = 50, 20
-# Blocks until a false alarm, on average.
-RUN_LENGTH = 1000
+# Blocks until a false alarm, on average; fewer blocks than this hardly tell how bursts spread.
+RUN_LENGTH, TELLING = 1000, 50
 QUANTILE = 0.99
 # Looks whose failed requests are watched, after as many to learn from; the share that matters.
 LATEST_LOOKS, LEAST_FAILURES = 10, 0.01
@@ -125,7 +125,7 @@ def judge(charts: Charts, state: State, quality_drop: float) -> tuple[Charted, C
     recent, has_risen = state.adwin.mean, any(at > charts.adwin.seen for at in state.adwin.rises)
     has_risen &= recent >= expected + floor
     since = sum(bucket.rows for bucket in state.adwin.buckets) * charts.block_rows
-    by_chance = f"by chance once in {RUN_LENGTH * charts.block_rows:,} rows at most"
+    by_chance = _by_chance(charts.ewma, charts.rows // charts.block_rows, charts.block_rows, "rows")
     change = "has risen" if has_risen else "has not risen"
     return (
         Charted(
@@ -168,9 +168,17 @@ def judge_failures(shares: Sequence[float], requests: float) -> Charted | None:
         cause="service",
         is_alarm=average > limit,
         reason=f"{shares[-1]:.1%} of the requests failed, {average:.1%} on an EWMA chart, "
-        f"{chart.mean:.1%} expected (alarms above {limit:.1%}, by chance once in {RUN_LENGTH:,} "
-        "looks at most)",
+        f"{chart.mean:.1%} expected (alarms above {limit:.1%}, "
+        f"{_by_chance(chart, len(known), 1, 'looks')})",
     )
+
+
+def _by_chance(chart: Ewma, blocks: int, block_rows: int, unit: str) -> str:
+    """How often a chart of so many blocks is wrong, as far as they tell."""
+    often = f"by chance once in {RUN_LENGTH * block_rows:,} {unit}"
+    if blocks >= TELLING or not chart.sd_error:
+        return f"{often} at most"
+    return f"{often} if the {blocks * block_rows:,} it is drawn from tell how they spread"
 
 
 def _middles(

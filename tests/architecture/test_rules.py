@@ -14,6 +14,7 @@ from textwrap import dedent
 import pytest
 import yaml
 
+from pipeline_tasks import sources
 from pipeline_tasks.core import registry
 
 PROJECT = Path(__file__).parents[2]
@@ -162,6 +163,13 @@ def of_kind(name, found):
     if isinstance(found, dict | list):
         for value in found.values() if isinstance(found, dict) else found:
             yield from of_kind(name, value)
+
+
+@pytest.mark.parametrize(("folder", "name"), parts())
+def test_a_part_that_tries_again_is_told_so_by_the_same_settings_as_the_others(folder, name):
+    params = getattr(registry.part(folder, name), "Params", None)
+    tries_again = params is not None and {"attempts", "backoff_seconds"} & set(params.model_fields)
+    assert not tries_again or issubclass(params, sources.Patience)
 
 
 @pytest.mark.parametrize("name", [name for folder, name in parts() if folder == "metrics"])

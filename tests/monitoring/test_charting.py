@@ -129,6 +129,13 @@ def test_an_estimate_of_the_change_stays_while_the_alarm_lasts():
     assert sum(one.is_alarm for one in by_adwin) >= 6
 
 
+@pytest.mark.parametrize(("rows", "often"), [(1000, "if the 1,000 it is drawn"), (5000, "at most")])
+def test_a_chart_of_bursts_says_how_often_it_is_wrong_as_far_as_its_reference_tells(rows, often):
+    charts = charting.learn(*answered(errors(np.random.default_rng(11), rows, 0.1, 0.6)))
+    stream = errors(np.random.default_rng(12), 500, 0.1, 0.6)
+    assert f"by chance once in 50,000 rows {often}" in next(looks(charts, stream, 500))[0].reason
+
+
 def test_a_chart_that_does_not_alarm_knows_of_no_change():
     stream = errors(np.random.default_rng([0, 9]), 1000, 0.1, 0)
     assert [one.changed_at for one in next(looks(learned(0, 1000), stream, 1000))] == ["", ""]

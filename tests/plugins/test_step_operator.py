@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -25,6 +26,7 @@ from perennial.operators.end import EndOperator
 from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.sensors.retraining import RetrainingSensor
+from perennial.triggers.answer import AnswerTrigger
 from perennial.triggers.retraining import RetrainingTrigger
 from pipeline_tasks import loop
 from pipeline_tasks.core.errors import DataError, TransientError
@@ -37,6 +39,8 @@ REF = Ref(pipeline="small", run="run", artifact="raw", digest="d", summary={"row
 
 class TaskInstance:
     """XCom as a dictionary."""
+
+    id, try_number, max_tries = UUID(int=7), 1, 0
 
     def __init__(self, **values):
         self.values = values
@@ -269,6 +273,16 @@ ASSET = Asset("small degraded")
 YES = REF.model_copy(update={"summary": {"answer": "yes", "reasons": "better"}})
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """The questions that are put before a person."""
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    found = []
+    monkeypatch.setattr(ApprovalOperator, "execute", lambda self, _: found.append(self.body))
+    return found
+
+
 @pytest.mark.parametrize(
     ("approval", "left", "asks"),
     [
@@ -280,12 +294,8 @@ YES = REF.model_copy(update={"summary": {"answer": "yes", "reasons": "better"}})
     ],
 )
 def test_the_gate_asks_a_person_when_the_file_or_the_form_says_so(
-    pipeline, step, monkeypatch, approval, left, asks
+    pipeline, step, asked, approval, left, asks
 ):
-    from airflow.providers.standard.operators.hitl import ApprovalOperator
-
-    asked = []
-    monkeypatch.setattr(ApprovalOperator, "execute", lambda self, _: asked.append(self.body))
     step(left)
     GateOperator(pipeline=pipeline).execute(context({"approval": approval}))
     assert bool(asked) == asks
@@ -293,6 +303,46 @@ def test_the_gate_asks_a_person_when_the_file_or_the_form_says_so(
         assert left.summary["reasons"].split("; ")[0] in asked[0]
         told = default_store().notices(pipeline.name)[-1]
         assert (told.title, told.is_sent) == ("Promote the candidate small?", True)
+
+
+def tried(number, *, cleared_after=0):
+    """The context of this try of the gate, which may be retried twice."""
+    given = context({"approval": "always"})
+    given["ti"].try_number, given["ti"].max_tries = number, cleared_after + 2
+    return given
+
+
+@pytest.mark.parametrize("answer", ["Approve", "Reject"])
+def test_a_retry_takes_the_answer_that_an_earlier_try_was_given(pipeline, step, asked, answer):
+    calls = step(NO if answer == "Reject" else YES)
+    operator, given = GateOperator(pipeline=pipeline, retries=2), tried(2)
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(given)
+    assert isinstance(caught.value.trigger, AnswerTrigger)
+    assert caught.value.trigger.serialize()[1] == {"ti_id": str(given["ti"].id)}
+    go_on = getattr(operator, caught.value.method_name)
+    if answer == "Reject":
+        with pytest.raises(DownstreamTasksSkipped):
+            go_on(given, event=event(answer), **caught.value.kwargs)
+    else:
+        go_on(given, event=event(answer), **caught.value.kwargs)
+        assert calls[-1][1] == {"approved_by": "ana"}
+    assert not asked
+
+
+def test_a_retry_that_finds_no_answer_asks(pipeline, step, asked):
+    step(NO)
+    operator, given = GateOperator(pipeline=pipeline, retries=2), tried(3)
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(given)
+    getattr(operator, caught.value.method_name)(given, event=None, **caught.value.kwargs)
+    assert asked == ["The gate says **no**:\n\n- worse\n- much worse"]
+
+
+def test_a_task_that_somebody_clears_asks_anew(pipeline, step, asked):
+    step(NO)
+    GateOperator(pipeline=pipeline, retries=2).execute(tried(4, cleared_after=3))
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(("kind", "is_told"), [("scheduled", True), ("backfill", False)])
@@ -376,12 +426,8 @@ def test_a_decision_that_asks_goes_on_to_the_person(pipeline, step):
 
 @pytest.mark.parametrize(("decided", "is_asked"), [(YES, False), (ASKED, True)])
 def test_a_person_is_asked_about_a_retraining_only_when_the_decision_says_so(
-    pipeline, step, monkeypatch, decided, is_asked
+    pipeline, step, asked, decided, is_asked
 ):
-    from airflow.providers.standard.operators.hitl import ApprovalOperator
-
-    asked = []
-    monkeypatch.setattr(ApprovalOperator, "execute", lambda self, _: asked.append(self.body))
     step(decided)
     asker(pipeline).execute(context(watch="due"))
     assert asked == (["- in vain\n- twice"] if is_asked else [])
