@@ -34,12 +34,12 @@ def text_of(value) -> str:
 
 def test_every_part_of_the_cluster_is_there(services):
     assert {*OURS, "postgres", "redis", "tensorflow-serving"} == set(services)
-    for name in OURS:
-        assert services[name]["build"] == "."
+    assert {services[name]["image"] for name in OURS} == {"perennial:0.1.0"}
+    assert [name for name, service in services.items() if "build" in service] == ["init"]
 
 
 def test_airflow_commands_exist_in_the_airflow_we_ship(services, tmp_path):
-    cluster_only = {("celery", "worker"), ("users", "create")}
+    cluster_only = {("celery", "worker"), ("users", "create"), ("roles", "add-perms")}
     found = set()
     for name in OURS:
         for words in re.findall(r"airflow ((?:[a-z-]+ ?)+)", text_of(services[name]["command"])):
@@ -107,13 +107,18 @@ def test_where_things_are_fits_the_volumes_and_the_image(services, compose):
     mounted = {}
     for service in services.values():
         for volume in service.get("volumes", []):
-            name, target, *_ = volume.split(":")
+            if isinstance(volume, dict):
+                name, target = volume["source"], volume["target"]
+            else:
+                name, target = volume.split(":")
             assert name in compose["volumes"], volume
             mounted.setdefault(name, set()).add(target)
     assert shared["PERENNIAL_STORE"] in mounted["store"]
     assert shared["PERENNIAL_MODELS"] in mounted["models"]
     for name in ("store", "models", "logs"):
         assert f"/data/{name}" in image, "made, and owned by the image's user"
+    [foreign] = services["tensorflow-serving"]["volumes"]
+    assert foreign["volume"] == {"nocopy": True}, "or an empty volume would become root's"
 
 
 def test_the_gateway_shares_store_and_models_with_the_workers(services):
@@ -135,7 +140,9 @@ def test_tensorflow_serving_follows_the_config_that_deployments_write(services):
     config = f"{models_config.BASE_PATH}/{models_config.FILE}"
     assert command["model_config_file"] == config
     assert int(command["model_config_file_poll_wait_seconds"]) > 0
-    assert "models:/models:ro" in services["tensorflow-serving"]["volumes"]
+    [volume] = services["tensorflow-serving"]["volumes"]
+    assert (volume["source"], volume["target"]) == ("models", models_config.BASE_PATH)
+    assert volume["read_only"]
     address = f"http://tensorflow-serving:{command['rest_api_port']}"
     assert services["worker"]["environment"]["PERENNIAL_TF_SERVING"] == address
 

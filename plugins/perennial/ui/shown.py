@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import quote, urlencode, urlparse
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.configuration import conf
@@ -76,7 +76,7 @@ def show(request: Request, template: str, *, status: int = 200, **values: Any) -
     text = rendering.render(
         template,
         root=request.scope.get("root_path", ""),
-        home=urlparse(conf.get("api", "base_url", fallback="")).path.rstrip("/"),
+        home=_home(),
         offline=False,
         said=DONE.get(request.query_params.get("done", ""), ""),
         **values,
@@ -96,7 +96,20 @@ async def failed(request: Request, error: Exception) -> Response:
         status=error.status_code,
         title=TITLES.get(error.status_code, "That did not work"),
         text=error.detail,
-        link="/auth/login" if is_login else request.scope.get("root_path", "") + "/",
+        link=_login(request) if is_login else request.scope.get("root_path", "") + "/",
         link_text="Log in to Airflow" if is_login else "All models",
         is_airflow=is_login,
     )
+
+
+def _home() -> str:
+    """The path below which Airflow is."""
+    return urlparse(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+
+
+def _login(request: Request) -> str:
+    """Where Airflow sends people to log in, by whatever auth manager, and back from there."""
+    back = f"{request.scope.get('root_path', '')}/"
+    if request.method == "GET":
+        back = quote(request.url.path) + (f"?{request.url.query}" if request.url.query else "")
+    return f"{_home()}/api/v2/auth/login?{urlencode({'next': back})}"
