@@ -1,4 +1,4 @@
-"""What Airflow's own application answers each role on the pages, as JSON: python -m tests.cluster.asking.
+"""What Airflow's own application answers each role on the pages, as JSON.
 
 In one process, under the auth manager that the environment names. Everybody logs in as a person
 does: from the page that refuses, through its link and the form there.

@@ -19,7 +19,7 @@ import sys
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -63,7 +63,7 @@ class Cluster:
 
     def start(self, name: str) -> None:
         """Start a service as its container would; its log is FOLDER/<name>.log."""
-        command = [self._here(one) for one in self.services[name]["command"]]
+        command = [self.here(one) for one in self.services[name]["command"]]
         if name == "redis":
             command += ["--port", self.ports["6379"], "--bind", "127.0.0.1", "--save", ""]
         if name in ("worker", "triggerer"):  # their log servers listen to every network
@@ -95,7 +95,7 @@ class Cluster:
         image = (PROJECT / "Dockerfile").read_text().rpartition("\nENV ")[2]
         own = dict(re.findall(r"(\w+)=(\S+)", image)) | self.services[name].get("environment", {})
         return {
-            **{key: self._here(value) for key, value in own.items()},
+            **{key: self.here(value) for key, value in own.items()},
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "HOME": str(self.folder / name),
             "PGPORT": self.database_port,
@@ -108,10 +108,18 @@ class Cluster:
 
     def secret(self, name: str) -> str:
         """What stands for this name in .env."""
-        made = secrets.token_urlsafe(48)
+        made = secrets.token_hex(32)
         if name == "PERENNIAL_FERNET_KEY":
             made = urlsafe_b64encode(secrets.token_bytes(32)).decode()
         return self.secrets.setdefault(name, made)
+
+    def here(self, text: str) -> str:
+        """A word of the file, with this machine's places and secrets in it."""
+        text = NAMES.sub("127.0.0.1", text.replace("postgres/", f"postgres:{self.database_port}/"))
+        text = re.sub("|".join(PORTS), lambda found: self.ports[found[0]], text)
+        text = re.sub(r"(?<!\w)/data", str(self.folder / "data"), text)
+        text = text.replace("/opt/perennial", str(PROJECT)).replace("$$", "$")
+        return re.sub(r"\$\{(\w+):\?.*?\}", lambda found: self.secret(found[1]), text)
 
     def _needs(self, name: str) -> dict[str, dict[str, str]]:
         return self.services[name].get("depends_on") or {}
@@ -130,18 +138,10 @@ class Cluster:
         check = self.services[name].get("healthcheck")
         if check is None:
             return self.processes[name].poll() is None
-        words = [self._here(one) for one in check["test"][1:]]
+        words = [self.here(one) for one in check["test"][1:]]
         words[1:1] = ["-p", self.ports["6379"]] if name == "redis" else []
         asked = subprocess.run(words, env=self.environment(name), capture_output=True, check=False)
         return asked.returncode == 0
-
-    def _here(self, text: str) -> str:
-        """A word of the file, with this machine's places and secrets in it."""
-        text = NAMES.sub("127.0.0.1", text.replace("postgres/", f"postgres:{self.database_port}/"))
-        text = re.sub("|".join(PORTS), lambda found: self.ports[found[0]], text)
-        text = re.sub(r"(?<!\w)/data", str(self.folder / "data"), text)
-        text = text.replace("/opt/perennial", str(PROJECT)).replace("$$", "$")
-        return re.sub(r"\$\{(\w+):\?.*?\}", lambda found: self.secret(found[1]), text)
 
 
 @contextmanager
@@ -173,7 +173,9 @@ def _make_database(port: int, password: str) -> None:
 
 def main() -> None:
     """Run it until Ctrl-C."""
-    with running(Path(sys.argv[1])) as cluster:
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), running(Path(sys.argv[1])) as cluster:
         path = cluster.folder / ".env"
         path.touch(mode=0o600)
         path.write_text("".join(f"{name}={text}\n" for name, text in cluster.secrets.items()))

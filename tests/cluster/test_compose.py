@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipeline_tasks.release import models_config
+from tests.cluster.run_cluster import Cluster
 from tests.server import PROJECT, environment
 
 COMPOSE = PROJECT / "docker-compose.yaml"
@@ -154,6 +155,17 @@ def test_dependencies_and_addresses_name_services_that_exist(services):
     for key in ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CELERY__BROKER_URL"):
         host = re.search(r"@([a-z-]+)[:/]", shared[key])[1]
         assert host in services
+
+
+def test_what_runs_it_without_docker_leaves_no_place_of_a_container(services, tmp_path):
+    cluster = Cluster(tmp_path, 5432)
+    there = re.compile(r"(postgres|redis|api-server|gateway|localhost)[:/]\d|/opt/|\$\{|^/data")
+    for name in [*OURS, "redis"]:
+        environment = cluster.environment(name)
+        words = [cluster.here(word) for word in services[name]["command"]]
+        assert not [one for one in [*environment.values(), *words] if there.search(one)]
+        if name != "redis":
+            assert environment["PERENNIAL_STORE"] == str(tmp_path / "data" / "store")
 
 
 def test_ports_are_open_to_this_machine_only(services):
