@@ -58,7 +58,8 @@ def answers(small):
 def test_whoever_is_not_logged_in_sees_nothing_and_is_led_to_the_login(answers):
     found = answers["nobody"]
     assert set(found["pages"].values()) == {401}
-    assert "rows" not in found["text"]
+    assert "Please log in" in found["text"]
+    assert "The loop" not in found["text"]
     assert all(set(found[where].values()) <= {401, 403} for where in ("own", "none", "other"))
 
 
