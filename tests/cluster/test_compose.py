@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipeline_tasks.release import models_config
+from tests.cluster.run_cluster import Cluster
 from tests.server import PROJECT, environment
 
 COMPOSE = PROJECT / "docker-compose.yaml"
@@ -34,12 +35,12 @@ def text_of(value) -> str:
 
 def test_every_part_of_the_cluster_is_there(services):
     assert {*OURS, "postgres", "redis", "tensorflow-serving"} == set(services)
-    for name in OURS:
-        assert services[name]["build"] == "."
+    assert {services[name]["image"] for name in OURS} == {"perennial:0.1.0"}
+    assert [name for name, service in services.items() if "build" in service] == ["init"]
 
 
 def test_airflow_commands_exist_in_the_airflow_we_ship(services, tmp_path):
-    cluster_only = {("celery", "worker"), ("users", "create")}
+    cluster_only = {("celery", "worker"), ("users", "create"), ("roles", "add-perms")}
     found = set()
     for name in OURS:
         for words in re.findall(r"airflow ((?:[a-z-]+ ?)+)", text_of(services[name]["command"])):
@@ -107,13 +108,18 @@ def test_where_things_are_fits_the_volumes_and_the_image(services, compose):
     mounted = {}
     for service in services.values():
         for volume in service.get("volumes", []):
-            name, target, *_ = volume.split(":")
+            if isinstance(volume, dict):
+                name, target = volume["source"], volume["target"]
+            else:
+                name, target = volume.split(":")
             assert name in compose["volumes"], volume
             mounted.setdefault(name, set()).add(target)
     assert shared["PERENNIAL_STORE"] in mounted["store"]
     assert shared["PERENNIAL_MODELS"] in mounted["models"]
     for name in ("store", "models", "logs"):
         assert f"/data/{name}" in image, "made, and owned by the image's user"
+    [foreign] = services["tensorflow-serving"]["volumes"]
+    assert foreign["volume"] == {"nocopy": True}, "or an empty volume would become root's"
 
 
 def test_the_gateway_shares_store_and_models_with_the_workers(services):
@@ -135,7 +141,9 @@ def test_tensorflow_serving_follows_the_config_that_deployments_write(services):
     config = f"{models_config.BASE_PATH}/{models_config.FILE}"
     assert command["model_config_file"] == config
     assert int(command["model_config_file_poll_wait_seconds"]) > 0
-    assert "models:/models:ro" in services["tensorflow-serving"]["volumes"]
+    [volume] = services["tensorflow-serving"]["volumes"]
+    assert (volume["source"], volume["target"]) == ("models", models_config.BASE_PATH)
+    assert volume["read_only"]
     address = f"http://tensorflow-serving:{command['rest_api_port']}"
     assert services["worker"]["environment"]["PERENNIAL_TF_SERVING"] == address
 
@@ -147,6 +155,17 @@ def test_dependencies_and_addresses_name_services_that_exist(services):
     for key in ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CELERY__BROKER_URL"):
         host = re.search(r"@([a-z-]+)[:/]", shared[key])[1]
         assert host in services
+
+
+def test_what_runs_it_without_docker_leaves_no_place_of_a_container(services, tmp_path):
+    cluster = Cluster(tmp_path, 5432)
+    there = re.compile(r"(postgres|redis|api-server|gateway|localhost)[:/]\d|/opt/|\$\{|^/data")
+    for name in [*OURS, "redis"]:
+        environment = cluster.environment(name)
+        words = [cluster.here(word) for word in services[name]["command"]]
+        assert not [one for one in [*environment.values(), *words] if there.search(one)]
+        if name != "redis":
+            assert environment["PERENNIAL_STORE"] == str(tmp_path / "data" / "store")
 
 
 def test_ports_are_open_to_this_machine_only(services):

@@ -43,7 +43,7 @@ def require_own_origin(request: Request) -> None:
     A browser says where a form was sent from. A program that brings its own token has no cookie
     that another site could make use of.
     """
-    if request.headers.get("authorization"):
+    if request.headers.get("authorization", "").lower().startswith("bearer "):
         return
     origin = request.headers.get("origin") or ""
     own = {request.headers.get("host"), urlparse(conf.get("api", "base_url", fallback="")).netloc}

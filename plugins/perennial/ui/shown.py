@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import quote, urlencode, urlparse
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.configuration import conf
@@ -30,6 +30,13 @@ DONE = {
     "snoozed": "The alarm is snoozed; the loop goes on deciding.",
 }
 TITLES = {401: "Please log in", 403: "Not allowed", 404: "Not found", 409: "Not now"}
+# What Airflow says in a word, in words that help.
+SAID = {
+    "Not authenticated": "These pages are for the users of this Airflow.",
+    "Token Expired": "Your login has expired.",
+    "Forbidden": "Your role in Airflow does not let you see this. An administrator can give you "
+    "one that does.",
+}
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,16 @@ def wanted(request: Request, user: BaseUser, name: str) -> PipelineConfig:
     raise HTTPException(404, f"There is no good pipeline file {name}.yaml.")
 
 
-def show(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page."""
+def show(
+    request: Request, template: str, *, status: int = 200, offline: bool = False, **values: Any
+) -> HTMLResponse:
+    """A page. offline: it fetches nothing; then `style` and `script` are what it carries."""
     text = rendering.render(
         template,
         root=request.scope.get("root_path", ""),
-        home=urlparse(conf.get("api", "base_url", fallback="")).path.rstrip("/"),
-        offline=False,
+        home=_home(),
         said=DONE.get(request.query_params.get("done", ""), ""),
+        offline=offline,
         **values,
     )
     return HTMLResponse(text, status)
@@ -95,8 +104,29 @@ async def failed(request: Request, error: Exception) -> Response:
         "message.html",
         status=error.status_code,
         title=TITLES.get(error.status_code, "That did not work"),
-        text=error.detail,
-        link="/auth/login" if is_login else request.scope.get("root_path", "") + "/",
+        text=SAID.get(str(error.detail), error.detail),
+        link=_login(request) if is_login else request.scope.get("root_path", "") + "/",
         link_text="Log in to Airflow" if is_login else "All models",
         is_airflow=is_login,
+        offline=is_login,  # without a login there is no style to fetch
+        style=_style(),
+        script="",
     )
+
+
+@cache
+def _style() -> str:
+    return (rendering.STATIC / "pages.css").read_text()
+
+
+def _home() -> str:
+    """The path below which Airflow is."""
+    return urlparse(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+
+
+def _login(request: Request) -> str:
+    """Where Airflow sends people to log in, by whatever auth manager, and back from there."""
+    back = f"{request.scope.get('root_path', '')}/"
+    if request.method == "GET":
+        back = quote(request.url.path) + (f"?{request.url.query}" if request.url.query else "")
+    return f"{_home()}/api/v2/auth/login?{urlencode({'next': back})}"

@@ -286,6 +286,17 @@ def test_whoever_is_not_logged_in_sees_nothing(live, route):
     assert "digits" not in reply.text
 
 
+def test_a_refusal_leads_to_the_login_and_the_login_back(browser, live):
+    page = browser.new_context(viewport=LAPTOP).new_page()
+    page.goto(f"{live.local.ui}/perennial/pipelines/digits?span=50")
+    page.get_by_role("link", name="Log in to Airflow").click()
+    page.fill("input[name=username]", VIEWER)
+    page.fill("input[name=password]", live.local.password(VIEWER))
+    page.click("button[type=submit]")
+    expect(page.get_by_role("heading", name="The loop")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/perennial/pipelines/digits\?span=50$"))
+
+
 @pytest.mark.parametrize("action", ["train", "rollback", "answer", "snooze", "try"])
 def test_an_action_needs_a_user_and_the_pages_own_origin(admin, live, action):
     url = f"{live.local.ui}/perennial/pipelines/digits/{action}"
