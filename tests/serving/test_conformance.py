@@ -174,7 +174,7 @@ ROWS = [
     post("a key twice", f"{M}:predict", b'{"instances":[1.0],"instances":[2.0]}', 400, "given twice"),
     post("an input twice", f"{M}:predict", b'{"instances":[{"x":1.0,"x":2.0}]}', 400, "given twice"),
     post("not UTF-8", f"{M}:predict", b'{"instances":["\xff"]}', 400, "JSON Parse error"),
-    post("5,000 lists", f"{M}:predict", b'{"instances":' + b"[" * 5000 + b"]" * 5000 + b"}", 400, "JSON Parse error"),
+    post("5,000 lists", f"{M}:predict", b'{"instances":' + b"[" * 5000 + b"]" * 5000 + b"}", 400, "nested too deeply"),
     post("100,000 lists", f"{M}:predict", b'{"instances":' + b"[" * 100_000, 400, "JSON Parse error"),
     post("900 objects", f"{M}:predict", b'{"instances":' + b'[{"x":' * 450 + b"1" + b"}]" * 450 + b"}", 400, "not of expected type: float"),
     post("no gzip", f"{M}:predict", b"text", 400, "not gzip", content_encoding="gzip"),

@@ -191,7 +191,7 @@ def test_many_gzip_bombs_leave_memory_as_it_was(server):
 
 
 def test_no_answer_in_time_is_status_504_and_the_server_answers_others(server):
-    late = server.post(SLOW, {"instances": [steps_in(server, seconds=6)]})
+    late = server.post(SLOW, {"instances": [steps_in(server, seconds=9)]})
     assert late.status_code == 504
     assert "no answer" in late.json()["error"]
     assert server.post(PREDICT, BODY).status_code == 200

@@ -12,6 +12,8 @@ import orjson
 from pipeline_tasks.serving.rest.failures import bad_request
 
 SHOWN_BYTES = 256
+# What orjson says of more than 1,024 levels; Python's own parser may take more, by its version.
+TOO_DEEP = "depth limit exceeded"
 
 
 def document(body: bytes) -> dict[str, Any]:
@@ -32,6 +34,8 @@ def parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if TOO_DEEP in str(error):
+            raise bad_request("JSON Parse error: Invalid value, nested too deeply.") from error
         return _parse_leniently(body, error)
 
 
