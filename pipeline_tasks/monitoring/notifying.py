@@ -2,7 +2,8 @@
 
 A message has subjects. About one subject each notifier speaks once in `notifying.cooldown_minutes`;
 what was sent, and what could not be, is in the store's notices. Of an episode of degradation each
-cause is a subject, and its end is one more. A person who knows can snooze that for a while.
+cause is a subject, and its end is one more. A person who knows can snooze that for a while. A task
+that fails for good is a subject.
 
 A notifier that fails stops nobody: its error is in the log, and the next look at production sends
 again what it did not.
@@ -24,13 +25,18 @@ from pipeline_tasks.sections.settings import Part
 log = logging.getLogger(__name__)
 
 SNOOZE = "snooze"
-DEGRADED, RECOVERED = "degraded", "recovered"
+DEGRADED, RECOVERED, FAILED = "degraded", "recovered", "failed"
 GIVEN_UP = timedelta(days=1)
 
 
 def tell(run: Run, title: str, reasons: Sequence[str]) -> None:
     """Say something that happened in this run, once however often a step is retried."""
     _send(run, (f"{run.id} {title}",), title, _listed(reasons))
+
+
+def failed(run: Run, dag: str, task: str, reasons: Sequence[str]) -> None:
+    """Say that a task of a DAG has failed for good."""
+    _send(run, (f"{FAILED} {dag} {task}",), f"{dag} failed at {task}", _listed(reasons))
 
 
 def look(run: Run, record: MonitoringRecord) -> None:
@@ -113,7 +119,8 @@ def _send(
 
 def _may_count(notice: Notice, since: datetime) -> bool:
     """Only what lasts is said again; what happened in a run, and an end, happened once."""
-    return not notice.subjects[0].startswith(DEGRADED) or clock.parse(notice.at) > since
+    lasts = notice.subjects[0].startswith((DEGRADED, FAILED))
+    return not lasts or clock.parse(notice.at) > since
 
 
 def _send_again(run: Run) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import Asset, Param, get_parsing_context
 
+from perennial.failure import FailureNotifier
 from pipeline_tasks import config
 from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.core.errors import ConfigError
@@ -33,7 +34,10 @@ def pipelines() -> Iterator[PipelineConfig]:
 
 
 def default_args(pipeline: PipelineConfig) -> dict[str, Any]:
-    """What every task of a pipeline shares: its owner, and retries that wait longer each time."""
+    """What every task of a pipeline shares.
+
+    Its owner, retries that wait longer each time, and that people are told when they are used up.
+    """
     return {
         "owner": pipeline.owner,
         "retries": pipeline.retries,
@@ -41,6 +45,7 @@ def default_args(pipeline: PipelineConfig) -> dict[str, Any]:
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=10),
         "execution_timeout": timedelta(hours=12),
+        "on_failure_callback": FailureNotifier(pipeline),
     }
 
 

@@ -302,6 +302,22 @@ def test_a_snooze_is_in_the_history_and_holds_back_what_is_known(small, chat):
     assert chat.titles()[1:] == ["small is degraded: drift"]
 
 
+def test_a_task_that_fails_is_told_once_in_the_cool_down_and_a_snooze_does_not_hide_it(small, chat):
+    watched = Watched(small)
+    tomorrow = clock.now() + timedelta(days=1)
+    notifying.snooze(watched.store, "small", tomorrow, by="ana", reason="we know")
+    for task in ("check", "check", "publish"):
+        notifying.failed(watched.run, "small__train", task, ["row 7 has no colour"])
+    patient = Watched(small, notifying={"cooldown_minutes": 0})
+    notifying.failed(patient.run, "small__train", "check", ["row 7 has no colour"])
+    assert chat.titles() == [
+        "small__train failed at check",
+        "small__train failed at publish",
+        "small__train failed at check",
+    ]
+    assert "row 7 has no colour" in chat.texts[0]
+
+
 def test_a_snooze_needs_a_reason_and_a_time_zone(small):
     store = small().run().store
     with pytest.raises(ConfigError, match="needs a reason"):

@@ -25,6 +25,7 @@ class EndOperator(BaseOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("task_id", END)
+        kwargs["on_failure_callback"] = None  # what failed has been told
         super().__init__(**kwargs)
         self.as_teardown(on_failure_fail_dagrun=True)
 

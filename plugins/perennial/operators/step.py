@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import ast
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from airflow.sdk import BaseOperator, Connection, Context
+from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
-    AirflowNotFoundException,
     DownstreamTasksSkipped,
 )
 from pydantic import ValidationError
 
+from perennial.connections import tell_connections
 from perennial.ui.links import ModelPage
 from pipeline_tasks import loop
 from pipeline_tasks.config import PROJECT, PipelineConfig
@@ -82,7 +80,7 @@ class StepOperator(BaseOperator):
     def call(self, function: Callable[..., Result], context: Context) -> Result:
         """Call a function of the step with its run and arguments; its errors become Airflow's."""
         logging.getLogger("pipeline_tasks").setLevel(logging.INFO)
-        self._tell_connections()
+        tell_connections(self.pipeline)
         try:
             return function(self._run(context), **self._arguments(context))
         except PipelineError as error:
@@ -90,14 +88,6 @@ class StepOperator(BaseOperator):
             raise kind(f"{type(error).__name__}: {error}") from None
         except ValidationError as error:
             raise AirflowFailException(f"a parameter is not what it must be: {error}") from None
-
-    def _tell_connections(self) -> None:
-        """Give this process the connections that only Airflow's database knows."""
-        for name in sorted(_connections(self.pipeline)):
-            key = f"AIRFLOW_CONN_{name.upper()}"
-            if key not in os.environ:
-                with suppress(AirflowNotFoundException):  # then the part says what is missing
-                    os.environ[key] = Connection.get(name).as_json()
 
     def _run(self, context: Context) -> Run:
         params = context["params"]
@@ -159,17 +149,6 @@ class DecisionOperator(StepOperator):
     def skipped(self, *, is_yes: bool) -> set[str]:
         """The tasks that do not run after this answer."""
         return set() if is_yes else set(self.downstream_task_ids)
-
-
-def _connections(section: Any) -> set[str]:
-    """The connections that a pipeline's parts name, at any depth."""
-    if isinstance(section, list):
-        return set().union(*map(_connections, section))
-    if not isinstance(section, dict):
-        return set()
-    named = section.get("connection")
-    found = {named} if isinstance(named, str) else set()
-    return found.union(*map(_connections, section.values()))
 
 
 @cache

@@ -68,6 +68,10 @@ def test_a_server_that_is_down_at_publish_is_retried_then_a_clear_failure(live, 
     assert "what to do" in log
     assert live.store.champion("small") is None
     assert not list((live.home / "models" / "small").glob("[0-9]*"))
+    told = [one for one in live.store.notices("small") if "failed" in one.title]
+    assert [one.title for one in told] == ["small__train failed at publish"]
+    assert "no answer from the model server at" in told[0].text
+    assert f"/dags/small__train/runs/{run}/tasks/publish" in told[0].text
 
 
 def test_two_triggers_at_once_run_one_after_the_other(live):
