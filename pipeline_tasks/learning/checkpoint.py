@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_tasks.core.bucket import Place
 from pipeline_tasks.core.errors import TransientError
-from pipeline_tasks.core.folder import write_bytes, write_text
+from pipeline_tasks.core.folder import write_bytes
 from pipeline_tasks.sections.training import Training
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CURVES = "curves.json"
-SHARE = 0.1  # of the time, at most, goes into sending checkpoints to a bucket
+SHARE = 0.1  # of the time, at most, goes into checkpoints
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,10 @@ class Progress:
 
 
 class Checkpoint:
-    """One file or object that holds the newest epoch's state, replaced atomically.
+    """One file or object that holds an epoch's state, the newest as a rule; replaced atomically.
 
-    Beside it are the learning curves alone, for whoever watches. In a bucket an epoch may go
-    without, so that sending takes a tenth of the time at most; one that cannot be reached stops no
-    training.
+    Beside it are the learning curves alone, for whoever watches. Of short epochs some go without,
+    so that keeping takes a tenth of the time at most. A bucket that is away stops no training.
     """
 
     def __init__(self, place: Place, name: str) -> None:
@@ -116,13 +115,9 @@ class Checkpoint:
             return
         content = _packed(state, progress)
         curves = json.dumps(progress.curves())
-        if isinstance(self._place, Path):
-            write_bytes(self._place / self._file, content)
-            write_text(self._place / CURVES, curves)
-            return
         try:
-            self._place.write(self._file, content)
-            self._place.write(CURVES, curves)
+            self._write(self._file, content)
+            self._write(CURVES, curves.encode())
         except TransientError as error:
             log.warning("this epoch has no checkpoint, training goes on: %s", error)
         ended = time.monotonic()
@@ -153,6 +148,12 @@ class Checkpoint:
                 (self._place / name).unlink(missing_ok=True)
         else:
             self._place.delete([self._file, CURVES])
+
+    def _write(self, name: str, content: bytes) -> None:
+        if isinstance(self._place, Path):
+            write_bytes(self._place / name, content)
+        else:
+            self._place.write(name, content)
 
     def _read(self) -> bytes | None:
         if not isinstance(self._place, Path):

@@ -64,7 +64,7 @@ def fit(
 ) -> Progress:
     """Train until the epochs are over or the validation loss stops falling; leave the best weights.
 
-    Each epoch ends with a checkpoint, and an existing one is continued: with the same settings the
+    An epoch ends with a checkpoint, and an existing one is continued: with the same settings the
     weights are those of an unbroken run, since an epoch's order depends on seed and epoch alone.
     `after_epoch` is told where training stands, and may end it by raising.
     Raises TrainingError at the first batch whose loss is not finite.

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     outside=warm_start.digest,
 )
 def train(run: Run, prepared: Ref) -> Ref:
-    """Backpropagation with early stopping and a checkpoint after every epoch.
+    """Backpropagation with early stopping, and a checkpoint after an epoch.
 
-    A retry after a kill goes on at the next epoch and ends with the same weights. With `start:
+    A retry after a kill goes on from there and ends with the same weights. With `start:
     champion` it begins with the champion's weights; where they do not fit, afresh, and says why.
     Writes the artifact `model`: weights.npz, curves.json, curves.png and, where it did not begin
     afresh, start.json.

@@ -30,7 +30,7 @@ def trial(run: Run, prepared: Ref, slot: int) -> Ref:
 
     slot: this trial's number from 0. A trial that is worse than the others at the same epoch is
     pruned; one whose loss is not finite counts as failed; one that would start after the budget in
-    minutes does nothing. A retry after a kill goes on with the same parameters at the next epoch.
+    minutes does nothing. A retry after a kill goes on with its parameters, from the checkpoint.
     Writes the artifact `trial_<slot>`: trial.json.
     """
     tuning = run.config.tuning
@@ -90,8 +90,10 @@ def _fit(run: Run, config: PipelineConfig, one: optuna.Trial, prepared: Ref) -> 
     )
     model = network.build(config, training.columns, for_training=True)
 
+    known = one.study.trials[one.number].intermediate_values  # of a try that was killed
+
     def report(progress: Progress) -> None:
-        if math.isfinite(progress.validation_loss[-1]):
+        if progress.epochs not in known and math.isfinite(progress.validation_loss[-1]):
             one.report(progress.validation_loss[-1], progress.epochs)
         if one.should_prune():
             raise optuna.TrialPruned

@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.small import Small
 from pipeline_tasks.learning import checkpoint, fitting
 
-checkpoint.SHARE = 1.0  # in a bucket, too, every epoch is kept
+checkpoint.SHARE = 1.0  # every epoch is kept, however short
 order, killed_in = fitting._order, int(sys.argv[2])
 def order_or_die(rows, seed, epoch):
     if epoch == killed_in:

@@ -48,16 +48,18 @@ def test_what_was_kept_is_there_on_another_machine_until_it_is_cleared(bucket):
     assert bucket.sizes("") == {}
 
 
-def test_short_epochs_are_not_all_sent(bucket, monkeypatch):
-    kept = Checkpoint(bucket, "state")
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_of_short_epochs_some_go_without(kind, bucket, tmp_path, monkeypatch):
+    place = bucket if kind == "bucket" else tmp_path
+    kept = Checkpoint(place, "state")
     for epochs in (1, 2, 3):
         kept.save([], after(epochs))
-    assert Checkpoint(bucket, "state").load([]).epochs == 1
+    assert Checkpoint(place, "state").load([]).epochs == 1
     monkeypatch.setattr(checkpoint, "SHARE", 1.0)
-    kept = Checkpoint(bucket, "state")
+    kept = Checkpoint(place, "state")
     for epochs in (1, 2, 3):
         kept.save([], after(epochs))
-    assert Checkpoint(bucket, "state").load([]).epochs == 3
+    assert Checkpoint(place, "state").load([]).epochs == 3
 
 
 def test_a_bucket_that_is_gone_for_a_while_stops_no_training(address, monkeypatch, caplog):

@@ -193,9 +193,9 @@ def test_a_run_is_started_with_a_reason_and_followed_to_its_end(admin, live):
 
 
 def test_training_is_seen_while_it_goes_on(admin, live):
-    run = live.airflow().trigger("fresh__train", epochs=1500, patience=0, learning_rate=0.0001)
+    run = live.airflow().trigger("fresh__train", epochs=800, patience=0, learning_rate=0.0001)
     page = admin.visit(f"/pipelines/fresh/runs/{run}")
-    expect(page.get_by_text(re.compile(r"epoch \d+ of at most 1500"))).to_be_visible(timeout=90_000)
+    expect(page.get_by_text(re.compile(r"epoch \d+ of at most 800"))).to_be_visible(timeout=90_000)
     expect(page.get_by_text("left.")).to_be_visible()
     assert live.airflow().follow("fresh__train", run, lambda *_: None) == "success"
 
