@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable, chain
 
+from perennial.failure import FailureNotifier
 from perennial.operators.degraded import DegradedOperator
 from perennial.operators.step import DecisionOperator, StepOperator
 from perennial.pipelines import asset, default_args, pipelines
@@ -31,6 +32,7 @@ for pipeline in pipelines():
         max_active_runs=1,
         is_paused_upon_creation=pipeline.paused,
         default_args=default_args(pipeline),
+        on_failure_callback=FailureNotifier(pipeline),
         tags=["perennial", pipeline.name],
     ):
         chain(

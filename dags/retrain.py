@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG
 
+from perennial.failure import FailureNotifier
 from perennial.operators.ask import AskOperator
 from perennial.operators.step import DecisionOperator
 from perennial.pipelines import default_args, pipelines, retraining_form
@@ -42,6 +43,7 @@ for pipeline in pipelines():
         max_active_runs=1,
         is_paused_upon_creation=pipeline.paused,
         default_args=default_args(pipeline),
+        on_failure_callback=FailureNotifier(pipeline),
         params=retraining_form(),
         tags=["perennial", pipeline.name],
     ):

@@ -2,6 +2,7 @@
 
 from airflow.sdk import DAG
 
+from perennial.failure import FailureNotifier
 from perennial.operators.step import StepOperator
 from perennial.pipelines import asset, default_args, pipelines, rollback_form
 
@@ -26,6 +27,7 @@ for pipeline in pipelines():
         max_active_runs=1,
         is_paused_upon_creation=pipeline.paused,
         default_args=default_args(pipeline),
+        on_failure_callback=FailureNotifier(pipeline),
         params=rollback_form(pipeline),
         tags=["perennial", pipeline.name],
     ):

@@ -5,6 +5,7 @@ from functools import partial
 
 from airflow.sdk import DAG, CronTriggerTimetable, chain
 
+from perennial.failure import FailureNotifier
 from perennial.operators.end import EndOperator
 from perennial.operators.gate import GateOperator
 from perennial.operators.step import DecisionOperator, StepOperator
@@ -56,6 +57,7 @@ for pipeline in pipelines():
         max_active_runs=1,
         is_paused_upon_creation=pipeline.paused,
         default_args=default_args(pipeline),
+        on_failure_callback=FailureNotifier(pipeline),
         params=training_form(pipeline),
         tags=["perennial", pipeline.name],
     ):

@@ -2,6 +2,7 @@
 
 from airflow.sdk import DAG, Param, chain
 
+from perennial.failure import FailureNotifier
 from perennial.operators.step import StepOperator, docstring
 from perennial.pipelines import default_args, pipelines
 from pipeline_tasks.loop import NEEDS
@@ -27,6 +28,7 @@ for pipeline in pipelines():
         max_active_runs=1,
         is_paused_upon_creation=pipeline.paused,
         default_args=default_args(pipeline),
+        on_failure_callback=FailureNotifier(pipeline),
         params={
             "reason": Param(
                 None,

@@ -35,8 +35,13 @@ def tell(run: Run, title: str, reasons: Sequence[str]) -> None:
 
 
 def failed(run: Run, dag: str, task: str, reasons: Sequence[str]) -> None:
-    """Say that a task of a DAG has failed for good."""
-    _send(run, (f"{FAILED} {dag} {task}",), f"{dag} failed at {task}", _listed(reasons))
+    """Say that a task of a DAG has failed for good; without its name, that one has.
+
+    Who has been told of a task need not be told of its DAG.
+    """
+    whole = f"{FAILED} {dag}"
+    subjects = (f"{whole} {task}", whole) if task else (whole,)
+    _send(run, subjects, f"{dag} failed" + f" at {task}" * bool(task), _listed(reasons))
 
 
 def look(run: Run, record: MonitoringRecord) -> None:

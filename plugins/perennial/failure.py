@@ -10,13 +10,14 @@ from pipeline_tasks.config import PipelineConfig
 from pipeline_tasks.monitoring import notifying
 from pipeline_tasks.run import Run
 
-DIED = "its process ended before it did: killed, or out of memory"
+DIED = "a task's process ended before the task did: killed, or out of memory"
 
 
 class FailureNotifier(BaseNotifier):
     """Says which task failed, why, and where its log is; of one task, once in the cool-down.
 
-    What other libraries raise may hold anything, so only its kind is told; the log has the rest.
+    A task whose process is gone cannot say it: then its DAG does, when the run has ended. What
+    other libraries raise may hold anything, so only its kind is told; the log has the rest.
 
     :param pipeline: the pipeline as its file says
     """
@@ -27,14 +28,15 @@ class FailureNotifier(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Tell whoever the pipeline's file names."""
-        ti = context["ti"]
         tell_connections(self.pipeline.model_dump(mode="json", by_alias=True))
-        run = Run(config=self.pipeline, id=ti.run_id)
-        reasons = (_reason(context.get("exception")), f"its log: {ti.log_url}")
-        notifying.failed(run, ti.dag_id, ti.task_id, reasons)
+        run, ti = Run(config=self.pipeline, id=str(context["run_id"])), context.get("ti")
+        if "exception" in context and ti:
+            reasons = (_reason(context["exception"]), f"its log: {ti.log_url}")
+            return notifying.failed(run, ti.dag_id, ti.task_id, reasons)
+        where = f": {ti.log_url.partition('/tasks/')[0]}" if ti else ""
+        reasons = (DIED, f"look at run {run.id} in Airflow{where}")
+        return notifying.failed(run, context["dag"].dag_id, "", reasons)
 
 
 def _reason(error: object) -> str:
-    if error is None:
-        return DIED
     return str(error) if isinstance(error, AirflowException) else type(error).__name__

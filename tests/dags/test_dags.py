@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from perennial.failure import FailureNotifier
 from tests.server import PROJECT, environment
 from tests.small import THREE_MISTAKES
 
@@ -49,6 +50,14 @@ KINDS = ["monitor", "retrain", "rollback", "train", "tune"]
 
 def test_one_pipeline_file_is_its_dags(dags):
     assert sorted(dags) == [f"digits__{name}" for name in KINDS]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_fails_for_good_is_told(dags, kind):
+    dag = dags[f"digits__{kind}"]
+    assert isinstance(dag.on_failure_callback, FailureNotifier)
+    silent = [task.task_id for task in dag.tasks if not task.on_failure_callback]
+    assert silent == (["end"] if kind == "train" else [])
 
 
 def test_the_training_loop_is_one_chain_from_data_to_deployment(dags):

@@ -306,14 +306,16 @@ def test_a_task_that_fails_is_told_once_in_the_cool_down_and_a_snooze_does_not_h
     watched = Watched(small)
     tomorrow = clock.now() + timedelta(days=1)
     notifying.snooze(watched.store, "small", tomorrow, by="ana", reason="we know")
-    for task in ("check", "check", "publish"):
+    for task in ("check", "check", "publish", ""):
         notifying.failed(watched.run, "small__train", task, ["row 7 has no colour"])
     patient = Watched(small, notifying={"cooldown_minutes": 0})
     notifying.failed(patient.run, "small__train", "check", ["row 7 has no colour"])
+    notifying.failed(watched.run, "small__rollback", "", ["a task was killed"])
     assert chat.titles() == [
         "small__train failed at check",
         "small__train failed at publish",
         "small__train failed at check",
+        "small__rollback failed",
     ]
     assert "row 7 has no colour" in chat.texts[0]
 
