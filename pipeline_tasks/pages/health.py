@@ -61,7 +61,7 @@ def health(champion: Champion | None, looks: Sequence[Look], activity: Activity)
     last = activity.last_run
     if last and last.state == "failed":
         what = "The last training run failed."
-        return Health(FAILED, what, "Open the run: its failed step says what to mend.")
+        return Health(FAILED, what, "Its failed step says what to mend.")
     if champion is None:
         return _untrained(activity)
     if look is None or look.answer != "no" or look.version != champion.version:
