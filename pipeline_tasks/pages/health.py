@@ -85,7 +85,7 @@ def _untrained(activity: Activity) -> Health:
 
 
 def _unsure(champion: Champion, look: Look | None) -> Health:
-    if look is None:
+    if look is None or look.version is None:
         what = f"Version {champion.version} is served; nobody has looked at production yet."
         return Health(UNSURE, what, "Wait for the next look, or trigger the monitor DAG.")
     if look.version != champion.version:

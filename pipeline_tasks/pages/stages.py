@@ -64,7 +64,8 @@ def _of_training(champion: Champion | None, activity: Activity, tasks: Tasks) ->
         state = _state(found, is_asked=name == "gate" and bool(activity.questions))
         if not found and champion is not None:
             state = "good"
-        yield Stage(name, state, texts.get(name) or WORDS[state])
+        known = texts.get(name) if state not in ("bad", "working", "waiting") else None
+        yield Stage(name, state, known or WORDS[state])
 
 
 def _texts(champion: Champion | None) -> dict[str, str]:

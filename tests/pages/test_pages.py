@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +22,7 @@ from pipeline_tasks.pages.files import Files
 from pipeline_tasks.pages.health import health
 from pipeline_tasks.pages.pipeline import Asked, pipeline_page
 from pipeline_tasks.pages.reading import Journals, Lines
+from pipeline_tasks.pages.stages import stages
 from pipeline_tasks.pages.version import differences, version_page
 from tests.server import environment
 from tests.small import write_small
@@ -247,6 +249,24 @@ def test_a_line_of_a_journal_is_parsed_when_it_is_asked_for_and_once():
     assert lines.newest(["a", "b", "c", "d"]) == ["A", "B", "C", "D"]
     assert lines.newest(["b", "a", "c"]) == ["B", "A", "C"]  # merged by another machine
     assert lines.newest([], 2) == []
+
+
+def test_a_look_from_before_there_was_a_model_says_nothing_of_it(small):
+    journals = Journals(small.run().store)
+    look = replace(journals.looks("small", 1)[-1], version=None, answer="not_enough_data")
+    found = health(journals.store.champion("small"), [look], Activity())
+    assert "nobody has looked at production yet" in found.what
+    assert found.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [("success", "promoted version 2"), ("failed", "failed"), ("running", "under way")],
+)
+def test_a_stage_of_a_run_that_goes_on_or_failed_says_so(small, state, text):
+    champion = small.run().store.champion("small")
+    found = stages(champion, [], [], Activity(), {"evaluate": "success", "gate": state})
+    assert next(one.text for one in found if one.name == "gate") == text
 
 
 def test_a_look_that_was_retried_counts_once(small):
