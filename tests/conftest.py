@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ os.environ |= {
     "PERENNIAL_HOME": f"{_airflow.name}/perennial",
 }
 
+from tests import s3  # noqa: E402
 from tests.small import Small, write_small  # noqa: E402
 
 LIVE = "tests/live/"
@@ -55,6 +56,13 @@ def _turn(item: pytest.Item) -> int:
     if item.nodeid.startswith(LIVE):
         return 0
     return 1 if item.path.parent.name in STARTS_AIRFLOW else 2
+
+
+@pytest.fixture(scope="module")
+def s3_address() -> Iterator[str]:
+    """A real local S3 server for the tests of one file."""
+    with s3.running() as address:
+        yield address
 
 
 @pytest.fixture

@@ -32,15 +32,9 @@ from tests.serving.test_grpc import (
 from tests.unit.test_publishing_remote import exported
 
 
-@pytest.fixture(scope="module")
-def address():
-    with s3.running() as found:
-        yield found
-
-
 @pytest.fixture
-def models(address, monkeypatch):
-    return Bucket(s3.bucket(address, monkeypatch), "PERENNIAL_MODELS")
+def models(s3_address, monkeypatch):
+    return Bucket(s3.bucket(s3_address, monkeypatch), "PERENNIAL_MODELS")
 
 
 @pytest.fixture
@@ -231,13 +225,13 @@ def answered_by(server: Server) -> int:
 
 
 def test_without_its_bucket_a_server_answers_ends_a_trial_in_time_and_starts_again(
-    models, address, tmp_path
+    models, s3_address, tmp_path
 ):
     for version in (1, 2):
         folder = tiny.publish(tmp_path / "made", "times", version, tiny.times(version))
         assert publishing.publish(folder, models / "times") == version
     desired.write(models / "times", desired.beside(1, 2))
-    road = s3.Road(address)
+    road = s3.Road(s3_address)
     changes = {"PERENNIAL_HOME": str(tmp_path / "home"), "AWS_MAX_ATTEMPTS": "1"}
     changes |= s3.environment(road.address)
     options = ["--models", models.uri, "--workers", 2]
@@ -266,7 +260,7 @@ def test_without_its_bucket_a_server_answers_ends_a_trial_in_time_and_starts_aga
         server.stop()
 
 
-def test_a_reload_over_grpc_is_kept_in_the_bucket(models, address, tmp_path):
+def test_a_reload_over_grpc_is_kept_in_the_bucket(models, tmp_path):
     for version in (1, 2):
         folder = tiny.publish(tmp_path / "made", "times", version, tiny.times(version))
         publishing.publish(folder, models / "times")

@@ -15,15 +15,9 @@ from pipeline_tasks.learning.study_journal import BucketBackend
 from tests import s3
 
 
-@pytest.fixture(scope="module")
-def address():
-    with s3.running() as address:
-        yield address
-
-
 @pytest.fixture
-def bucket(address, monkeypatch):
-    return Bucket(s3.bucket(address, monkeypatch))
+def bucket(s3_address, monkeypatch):
+    return Bucket(s3.bucket(s3_address, monkeypatch))
 
 
 def after(epochs: int) -> Progress:
@@ -62,8 +56,8 @@ def test_of_short_epochs_some_go_without(kind, bucket, tmp_path, monkeypatch):
     assert Checkpoint(place, "state").load([]).epochs == 3
 
 
-def test_a_bucket_that_is_gone_for_a_while_stops_no_training(address, monkeypatch, caplog):
-    road = s3.Road(address)
+def test_a_bucket_that_is_gone_for_a_while_stops_no_training(s3_address, monkeypatch, caplog):
+    road = s3.Road(s3_address)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     bucket = Bucket(s3.bucket(road.address, monkeypatch))
     monkeypatch.setattr(checkpoint, "SHARE", 1.0)

@@ -18,15 +18,9 @@ from tests import s3
 from tests.unit.test_store_remote import started
 
 
-@pytest.fixture(scope="module")
-def server():
-    with s3.running() as address:
-        yield address
-
-
 @pytest.fixture
-def models(server, monkeypatch):
-    return Bucket(s3.bucket(server, monkeypatch), "PERENNIAL_MODELS")
+def models(s3_address, monkeypatch):
+    return Bucket(s3.bucket(s3_address, monkeypatch), "PERENNIAL_MODELS")
 
 
 @pytest.fixture

@@ -13,18 +13,12 @@ from pipeline_tasks.core.values import Champion, HistoryEntry, Ref
 from tests import s3
 
 
-@pytest.fixture(scope="module")
-def server():
-    with s3.running() as address:
-        yield address
-
-
 @pytest.fixture(params=["folder", "s3"])
 def machine(request, tmp_path, monkeypatch):
     """The store as machine number so-and-so sees it."""
     uri = str(tmp_path / "store")
     if request.param == "s3":
-        uri = s3.bucket(request.getfixturevalue("server"), monkeypatch)
+        uri = s3.bucket(request.getfixturevalue("s3_address"), monkeypatch)
     return lambda number=1: store_at(uri, tmp_path / f"machine {number}")
 
 

@@ -22,15 +22,9 @@ from tests.server import PROJECT
 from tests.unit.test_store import champion, write
 
 
-@pytest.fixture(scope="module")
-def server():
-    with s3.running() as address:
-        yield address
-
-
 @pytest.fixture
-def uri(server, monkeypatch):
-    return s3.bucket(server, monkeypatch)
+def uri(s3_address, monkeypatch):
+    return s3.bucket(s3_address, monkeypatch)
 
 
 @pytest.fixture
